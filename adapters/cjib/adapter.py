@@ -1,0 +1,211 @@
+"""I/O of the CJIB-style API: kept mTLS connections and one token per creditor. What replies mean is in wire.py."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import ClassVar
+
+from yarl import URL
+
+from adapters.cjib import wire
+from adapters.cjib.settings import CjibSettings, expiry, read_settings, token_key
+from adapters.cjib.token import TokenSource
+from gateway.contract import (
+    DeliveryId,
+    Draft,
+    Endpoint,
+    Evidence,
+    Finding,
+    HttpPeer,
+    NotAnswered,
+    OpenDelivery,
+    Outcome,
+    OwnFault,
+    Parcel,
+    Receive,
+    Rendition,
+    Reply,
+    SecretMissing,
+    SettingsRefused,
+    Surroundings,
+    Transient,
+    Uncertain,
+    checked_url,
+    client_ssl,
+    look_at_certificate,
+    look_at_peer,
+)
+
+_TOKEN_SHARE = 0.4  # of the time for an attempt
+_UNAUTHORIZED = 401
+_NOTHING_THERE = {404, 410}
+_ANSWERED_SOORTEN = {"kennisgeving", "herinnering"}
+
+
+class PollFailed(OSError):
+    """The API did not say how a request stands; the text is an evidence code."""
+
+
+class CjibLink:
+    """One creditor's API."""
+
+    slow_render: ClassVar[bool] = False
+    collects: ClassVar[bool] = True
+
+    def __init__(self, surroundings: Surroundings, endpoint: Endpoint, settings: CjibSettings) -> None:
+        self._surroundings = surroundings
+        self._creditor = endpoint.creditor
+        self._concurrent = endpoint.concurrent
+        self._root = checked_url("cjib.url", settings.url)
+        self._certificate_ends = expiry(settings.certificaat)
+        tls = client_ssl(endpoint.ca, settings.certificaat, settings.certificaat_sleutel)
+        seconds = surroundings.attempt_timeout
+        self._peer = HttpPeer(endpoint.networks, tls, seconds, has_certificate=True)
+        key = token_key(settings.sleutel)
+        now, entropy = surroundings.now, surroundings.entropy
+        self._tokens = TokenSource(self._peer, settings, key, now, entropy, seconds * _TOKEN_SHARE)
+        self._polled: dict[str, datetime] = {}
+        self._known: dict[str, str] = {}
+
+    def render(self, draft: Draft) -> Rendition:
+        return Rendition(draft.view_json)
+
+    async def send(self, parcel: Parcel) -> Outcome:
+        url = wire.target(self._root, parcel)
+        if not isinstance(url, URL):
+            return url
+        reply = await self._ask("POST", url, parcel)
+        return wire.outcome(reply, self._root, parcel, self._now()) if isinstance(reply, Reply) else reply
+
+    async def resolve(self, parcel: Parcel) -> Outcome | None:
+        """A message to an earlier request cannot be asked about: it goes again, under the same key."""
+        if parcel.notice_reference is not None:
+            return None
+        reply = await self._ask("GET", self._question(parcel.delivery))
+        if not isinstance(reply, Reply):
+            return Transient(reply.evidence) if isinstance(reply, Uncertain) else reply
+        if not reply.is_success:
+            return wire.outcome(reply, self._root, parcel, self._now())
+        return wire.resolved(reply, self._root, parcel.delivery)
+
+    async def collect(self, open_deliveries: Sequence[OpenDelivery], receive: Receive) -> None:
+        """Asks about every delivery that is due, `concurrent` at a time; raises PollFailed."""
+        waiting = [delivery for delivery in open_deliveries if delivery.soort in _ANSWERED_SOORTEN]
+        self._forget_all_but({delivery.delivery for delivery in waiting})
+        for due in _in_groups(filter(self._is_due, waiting), self._concurrent):
+            polls = await asyncio.gather(*[self._poll(delivery, receive) for delivery in due], return_exceptions=True)
+            for failed in filter(None, polls):
+                raise failed
+
+    async def aclose(self) -> None:
+        await self._tokens.aclose()
+        await self._peer.aclose()
+
+    def _now(self) -> datetime:
+        return self._surroundings.now()
+
+    async def _ask(self, method: str, url: URL, parcel: Parcel | None = None) -> Reply | NotAnswered:
+        """One authorised request in the time of one attempt; a refused token is replaced once."""
+        if self._now() > self._certificate_ends:
+            return OwnFault(Evidence("certificaat_verlopen"))
+        ends = _elapsed() + self._surroundings.attempt_timeout
+        token = await self._tokens.get()
+        if not isinstance(token, str):
+            return token
+        reply = await self._ask_with(token, method, url, parcel, ends)
+        if not isinstance(reply, Reply) or reply.status != _UNAUTHORIZED:
+            return reply
+        token = await self._tokens.get(refused=token)
+        return token if not isinstance(token, str) else await self._ask_with(token, method, url, parcel, ends)
+
+    async def _ask_with(
+        self, token: str, method: str, url: URL, parcel: Parcel | None, ends: float
+    ) -> Reply | NotAnswered:
+        headers = wire.headers(token, parcel) if parcel else wire.reading(token)
+        body = parcel.body if parcel else None
+        return await self._peer.ask(method, url, headers, body, max(ends - _elapsed(), 0.001))
+
+    async def _poll(self, delivery: OpenDelivery, receive: Receive) -> None:
+        path = delivery.reference or await self._find(delivery.delivery)
+        body = await self._read(wire.at(self._root, path)) if path else None
+        self._polled[delivery.delivery] = self._now()
+        if path is None or body is None:
+            return
+        found = wire.inbound(self._creditor, delivery.delivery, path, body)
+        if self._known.get(delivery.delivery) != found.source:
+            await receive(found)
+            self._known[delivery.delivery] = found.source
+
+    async def _find(self, delivery: DeliveryId) -> str | None:
+        """The path of a request that was handed over without the API saying where it is."""
+        found = wire.read_found(await self._read(self._question(delivery)))
+        request = found and found.of(delivery)
+        return wire.path_of(request, self._root) if request else None
+
+    async def _read(self, url: URL) -> bytes | None:
+        """None where the API knows of no such thing: that one is not answered here, the others are."""
+        reply = await self._ask("GET", url)
+        if isinstance(reply, Reply) and reply.status in _NOTHING_THERE:
+            return None
+        if not isinstance(reply, Reply) or not reply.is_success or reply.body is None:
+            raise PollFailed(reply.evidence.code)
+        return reply.body
+
+    def _question(self, delivery: DeliveryId) -> URL:
+        return self._root / wire.REQUESTS % {"kenmerk": delivery}
+
+    def _is_due(self, delivery: OpenDelivery) -> bool:
+        now, last = self._now(), self._polled.get(delivery.delivery)
+        every, at_most = self._surroundings.poll_every, self._surroundings.poll_at_most
+        return wire.is_due(now - delivery.since, now - last if last else None, every, at_most)
+
+    def _forget_all_but(self, waiting: set[str]) -> None:
+        self._polled = {key: value for key, value in self._polled.items() if key in waiting}
+        self._known = {key: value for key, value in self._known.items() if key in waiting}
+
+
+class Cjib:
+    name: ClassVar[str] = "cjib"
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
+        if surroundings.settings:
+            raise SettingsRefused("cjib: heeft geen eigen tabel in gateway.toml")
+
+    @classmethod
+    def check_settings(cls, table: Mapping[str, object]) -> None:
+        read_settings(table)
+
+    def link(self, endpoint: Endpoint) -> CjibLink:
+        return CjibLink(self._surroundings, endpoint, read_settings(endpoint.settings))
+
+    async def check(self, endpoint: Endpoint) -> list[Finding]:
+        now = self._surroundings.now()
+        try:
+            settings = read_settings(endpoint.settings)
+            own = look_at_certificate(settings.certificaat, now)
+            key = token_key(settings.sleutel)
+            tls = client_ssl(endpoint.ca, settings.certificaat, settings.certificaat_sleutel)
+        except (SettingsRefused, SecretMissing) as why:
+            return [Finding(False, str(why))]
+        urls = {URL(settings.url).origin(), URL(settings.token_url).origin()}
+        peers = [await look_at_peer(url, endpoint.networks, tls, now) for url in urls]
+        return [own, Finding(True, f"sleutel voor private_key_jwt ({key.algorithm})"), *peers]
+
+    async def collect(self, receive: Receive) -> None:
+        """Nothing arrives for the channel as a whole."""
+
+    async def aclose(self) -> None:
+        """Each link closes its own connections."""
+
+
+def _elapsed() -> float:
+    """Seconds of the event loop's own clock, which never goes back."""
+    return asyncio.get_running_loop().time()
+
+
+def _in_groups(deliveries: Iterable[OpenDelivery], size: int) -> Iterable[list[OpenDelivery]]:
+    rest = iter(deliveries)
+    while group := list(islice(rest, size)):
+        yield group

@@ -1,0 +1,329 @@
+"""The RabbitMQ door: messages in (consume, commit, then ack), events out (publish with confirms).
+
+In and out have a connection each, so that a broker that holds back publishers does not hold back acknowledgements.
+Connections are ours to watch and to reopen: a robust connection that silently lost its consumer looks alive.
+While the ledger is away the consumer is cancelled and what was received stays unacked; nothing is ever requeued in a
+loop.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import cast
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
+from aiormq import Channel as UnderlayChannel
+from msgspec import Struct
+from pamqp.commands import Basic
+
+from gateway.core.notice import Sender
+from gateway.intake import Arrival, Intake, Quarantined, Verdict
+from gateway.ledger.engine import LedgerAway
+from gateway.log import logger
+from gateway.outbox import Publication
+
+log = logger(__name__)
+
+STRUCTURED = "application/cloudevents+json"
+_BINARY_PREFIXES = ("cloudEvents:", "cloudEvents_")
+
+BATCH = 100
+PAUSES = (0.2, 0.5, 1.0, 2.0)
+"""Seconds between attempts to connect; the last one is repeated."""
+WATCH = 2.0
+"""Seconds between two looks at whether we still consume."""
+CONFIRM_TIMEOUT = 30.0
+LEDGER_PAUSE = 0.5
+
+
+class Topology(Struct, frozen=True):
+    """Names of what stands on the broker; `declare` False: check that it is there, make nothing."""
+
+    incoming: str = "kennisgeving.in"
+    intake: str = "kennisgeving.intake"
+    parked: str = "kennisgeving.geparkeerd"
+    outgoing: str = "kennisgeving.uit"
+    declare: bool = True
+
+    @property
+    def intake_arguments(self) -> dict[str, str]:
+        """Dead-lettering that cannot lose (contract: kennisgeving.intake)."""
+        return {
+            "x-queue-type": "quorum",
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": self.parked,
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        }
+
+
+class Broker(Struct, frozen=True):
+    """How the broker is reached. `tls` is None on loopback only."""
+
+    url: str
+    tls: ssl.SSLContext | None
+    topology: Topology
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AbstractConnection]:
+        """Raises OSError, AMQPError."""
+        connection = await aio_pika.connect(self.url, ssl_context=self.tls, timeout=10)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def prepare(self, channel: AbstractChannel) -> None:
+        """Declare the topology, or check that it is there; raises AMQPError naming what differs."""
+        names, passive = self.topology, not self.topology.declare
+        incoming = await channel.declare_exchange(names.incoming, "topic", durable=True, passive=passive)
+        await channel.declare_exchange(names.outgoing, "topic", durable=True, passive=passive)
+        await channel.declare_queue(names.parked, durable=True, passive=passive, arguments={"x-queue-type": "quorum"})
+        intake = await channel.declare_queue(
+            names.intake, durable=True, passive=passive, arguments=dict(names.intake_arguments)
+        )
+        if not passive:
+            await intake.bind(incoming, "#")
+
+
+async def _forever(name: str, session: Callable[[], Awaitable[None]]) -> None:
+    """Run sessions one after another, with a pause after each that failed."""
+    failures = 0
+    while True:
+        started = asyncio.get_running_loop().time()
+        try:
+            await session()
+        except (OSError, AMQPError, TimeoutError) as why:
+            log.warning("broker_away", stap=name, fout=type(why).__name__)
+        if asyncio.get_running_loop().time() - started > max(PAUSES):
+            failures = 0
+        await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
+        failures += 1
+
+
+class Consumer:
+    """Takes messages off the intake queue in batches and acknowledges them after the ledger has committed."""
+
+    def __init__(self, broker: Broker, intake: Intake, senders: Mapping[str, Sender], prefetch: int) -> None:
+        self._broker = broker
+        self._intake = intake
+        self._senders = senders
+        self._prefetch = prefetch
+        self._stopping = asyncio.Event()
+        self.consuming = False
+        """The intake queue has a consumer of ours now."""
+
+    async def run(self) -> None:
+        """Until `stop`; consumes again by itself after any loss."""
+        forever = asyncio.create_task(_forever("ontvangen", self._session))
+        stopped = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait((forever, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if forever.done():
+                forever.result()
+        finally:
+            forever.cancel()
+            stopped.cancel()
+            await asyncio.gather(forever, return_exceptions=True)
+            self.consuming = False
+
+    def stop(self) -> None:
+        """Take nothing more; what is unacknowledged goes back to the queue."""
+        self._stopping.set()
+
+    async def _session(self) -> None:
+        async with self._broker.connection() as connection:
+            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+            await self._broker.prepare(channel)
+            await channel.set_qos(prefetch_count=self._prefetch)
+            await _Session(channel, self._broker.topology, self._intake, self._senders, self._say).run()
+
+    def _say(self, consuming: bool) -> None:
+        if consuming != self.consuming:
+            log.info("consuming" if consuming else "not_consuming", wachtrij=self._broker.topology.intake)
+        self.consuming = consuming
+
+
+class _Session:
+    """One life of the channel."""
+
+    def __init__(
+        self,
+        channel: AbstractChannel,
+        topology: Topology,
+        intake: Intake,
+        senders: Mapping[str, Sender],
+        say: Callable[[bool], None],
+    ) -> None:
+        self._channel = channel
+        self._topology = topology
+        self._intake = intake
+        self._senders = senders
+        self._say = say
+        self._inbox: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+        self._tag: str | None = None
+
+    async def run(self) -> None:
+        work = asyncio.create_task(self._work())
+        watch = asyncio.create_task(self._watch())
+        try:
+            done, _ = await asyncio.wait((work, watch), return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            self._say(False)
+            work.cancel()
+            watch.cancel()
+            await asyncio.gather(work, watch, return_exceptions=True)
+
+    async def _consume(self) -> None:
+        queue = await self._channel.get_queue(self._topology.intake, ensure=False)
+        self._tag = await queue.consume(self._inbox.put)
+        self._say(True)
+
+    async def _pause(self) -> None:
+        """Stop receiving; what is in hand stays unacked on the open channel."""
+        if self._tag is not None:
+            queue = await self._channel.get_queue(self._topology.intake, ensure=False)
+            tag, self._tag = self._tag, None
+            self._say(False)
+            await queue.cancel(tag)
+
+    async def _watch(self) -> None:
+        """Ends when the channel is gone or the broker has cancelled our consumer."""
+        while True:
+            await asyncio.sleep(WATCH)
+            underlay = cast(UnderlayChannel, await self._channel.get_underlay_channel())
+            lost = self._tag is not None and self._tag not in underlay.consumers
+            if self._channel.is_closed or underlay.is_closed or lost:
+                log.warning("consumer_lost", wachtrij=self._topology.intake)
+                return
+
+    async def _work(self) -> None:
+        await self._consume()
+        while True:
+            batch = [await self._inbox.get()]
+            while len(batch) < BATCH and not self._inbox.empty():
+                batch.append(self._inbox.get_nowait())
+            await self._settle(batch)
+
+    async def _settle(self, batch: list[AbstractIncomingMessage]) -> None:
+        verdicts = await self._accept([_arrival(message, self._senders) for message in batch])
+        parked = [
+            self._park(message, verdict.reason)
+            for message, verdict in zip(batch, verdicts, strict=True)
+            if isinstance(verdict, Quarantined)
+        ]
+        await asyncio.gather(*parked)
+        underlay = await self._channel.get_underlay_channel()
+        tag = batch[-1].delivery_tag
+        if tag is not None:
+            await underlay.basic_ack(tag, multiple=True)
+
+    async def _accept(self, arrivals: list[Arrival]) -> Sequence[Verdict]:
+        """The verdicts, however long the ledger is away."""
+        while True:
+            try:
+                verdicts = await self._intake.accept(arrivals)
+            except LedgerAway as why:
+                log.warning("ledger_away", stap="ontvangen", reden=str(why))
+                await self._pause()
+                await asyncio.sleep(LEDGER_PAUSE)
+                continue
+            if self._tag is None:
+                await self._consume()
+            return verdicts
+
+    async def _park(self, message: AbstractIncomingMessage, reason: str) -> None:
+        """Republish what nobody can be held to, unchanged, with the reason in a header."""
+        copy = aio_pika.Message(
+            message.body,
+            headers={**_plain(message.headers), "x-reden": reason},
+            content_type=message.content_type,
+            message_id=message.message_id,
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        )
+        await self._channel.default_exchange.publish(copy, self._topology.parked, timeout=CONFIRM_TIMEOUT)
+
+
+def _plain(headers: Mapping[str, object]) -> dict[str, str | int | bool]:
+    """Headers that can be sent on; nested tables of a stranger are left behind."""
+    return {name: value for name, value in headers.items() if isinstance(value, str | int | bool)}
+
+
+def _arrival(message: AbstractIncomingMessage, senders: Mapping[str, Sender]) -> Arrival:
+    """The message as intake takes it: binary mode has the attributes in headers."""
+    attributes = {
+        name.removeprefix(prefix): value
+        for name, value in message.headers.items()
+        for prefix in _BINARY_PREFIXES
+        if name.startswith(prefix)
+    }
+    content_type = message.content_type or ""
+    structured = content_type.startswith(STRUCTURED) or not attributes
+    return Arrival(
+        door="amqp",
+        sender=senders.get(message.user_id or ""),
+        body=message.body,
+        attributes=None if structured else attributes,
+        content_type=content_type,
+        user=message.user_id,
+    )
+
+
+class Publisher:
+    """Publishes events; `publish` waits while the broker is away, for the outbox keeps what is not confirmed."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._channel: AbstractChannel | None = None
+        self._ready = asyncio.Event()
+
+    async def run(self) -> None:
+        await _forever("publiceren", self._session)
+
+    async def _session(self) -> None:
+        async with self._broker.connection() as connection:
+            self._channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+            await self._broker.prepare(self._channel)
+            self._ready.set()
+            try:
+                await self._channel.closed()
+            finally:
+                self._ready.clear()
+                self._channel = None
+
+    async def publish(self, publications: Sequence[Publication]) -> list[str]:
+        """All at once with pipelined confirms; returns the ids confirmed, or returned because no queue wanted them."""
+        await self._ready.wait()
+        if self._channel is None:
+            return []
+        confirmed = await asyncio.gather(*(self._publish(self._channel, one) for one in publications))
+        return [one.id for one, sure in zip(publications, confirmed, strict=True) if sure]
+
+    async def _publish(self, channel: AbstractChannel, one: Publication) -> bool:
+        properties = Basic.Properties(
+            content_type=STRUCTURED, delivery_mode=2, message_id=one.id, app_id="kennisgeving"
+        )
+        try:
+            underlay = cast(UnderlayChannel, await channel.get_underlay_channel())
+            await underlay.basic_publish(
+                one.body,
+                exchange=self._broker.topology.outgoing,
+                routing_key=one.routing_key,
+                properties=properties,
+                mandatory=True,
+                timeout=CONFIRM_TIMEOUT,
+                wait=False,
+            )
+        except PublishError:
+            return True  # returned: no queue is bound, and the feed has it
+        except DeliveryError:
+            return False
+        except (OSError, AMQPError, TimeoutError) as why:
+            log.warning("event_unconfirmed", fout=type(why).__name__)
+            return False
+        return True

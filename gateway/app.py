@@ -1,0 +1,268 @@
+"""The composition root: every object is built here, once; one task group runs them; they end in order.
+
+stop taking in ─► finish or give back what is in flight ─► publish what is written ─► close
+"""
+
+import asyncio
+import os
+import ssl
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+
+from gateway.amqp import Broker, Consumer, Publisher, Topology
+from gateway.clock import Clock
+from gateway.config import AmqpSettings, Config
+from gateway.contract import Channel, SettingsRefused, Surroundings, read_secret
+from gateway.core.creditor import Creditor
+from gateway.dispatch import Dispatch
+from gateway.events import Events
+from gateway.evidence import Testimony
+from gateway.http.server import Doors, HttpServer
+from gateway.ids import uuid7
+from gateway.intake import Intake
+from gateway.keys import Keys, read_keys
+from gateway.ledger import outbox as outbox_rows
+from gateway.ledger import register as register_rows
+from gateway.ledger.engine import Ledger, LedgerAway
+from gateway.ledger.upgrade import is_current, upgrade
+from gateway.links import Links
+from gateway.log import logger
+from gateway.net import client_ssl
+from gateway.outbox import Outbox
+from gateway.receipts import Receipts
+from gateway.register import creditor_from_json, creditor_to_json, load_channels, read_register
+from gateway.seal import Sealer
+from gateway.spool import Spool
+from gateway.timers import Timers
+
+log = logger(__name__)
+
+PATIENCE = 30.0
+"""Seconds that what is in flight gets to end when the gateway stops (contract: SIGTERM)."""
+LAST_EVENTS = 5.0
+REGISTER_EVERY = 5.0
+
+
+def make_channels(config: Config, keys: Keys, clock: Clock) -> dict[str, Channel]:
+    """One of each kind that is installed; raises SettingsRefused where a channel's own table is wrong."""
+    channels: dict[str, Channel] = {}
+    for name, kind in load_channels().items():
+        every, at_most = config.tempo.poll(name)
+        surroundings = Surroundings(
+            oin=config.gateway.oin,
+            name=config.gateway.name,
+            public_url=config.http.public_url,
+            attempt_timeout=config.tempo.attempt_timeout.total_seconds(),
+            poll_every=every,
+            poll_at_most=at_most,
+            settings=config.channels.get(name, {}),
+            now=clock.now,
+            entropy=os.urandom,
+            channel_key=keys.derive(f"kanaal:{name}"),
+        )
+        try:
+            channels[name] = kind(surroundings)
+        except SettingsRefused:
+            if name in config.channels:
+                raise
+            log.info("channel_not_configured", kanaal=name)
+    return channels
+
+
+def make_broker(settings: AmqpSettings) -> Broker:
+    """Raises SecretMissing, SettingsRefused."""
+    url = settings.url
+    if settings.password:
+        scheme, _, rest = url.partition("://")
+        user, _, place = rest.rpartition("@")
+        url = f"{scheme}://{user}:{read_secret(settings.password).decode().strip()}@{place}"
+    tls: ssl.SSLContext | None = client_ssl(settings.ca) if url.startswith("amqps") else None
+    names = Topology(
+        incoming=settings.exchange_in,
+        intake=settings.queue,
+        parked=settings.parked_queue,
+        outgoing=settings.exchange_out,
+        declare=settings.declare,
+    )
+    return Broker(url, tls, names)
+
+
+class Gateway:
+    """Built from a configuration; `run` it, `stop` it. Raises SettingsRefused, SecretMissing, KeyRefused."""
+
+    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+        self.config = config
+        self.clock = clock or Clock()
+        keys = read_keys(config.ledger.key)
+        tempo = config.tempo
+        self.ledger = Ledger(config.ledger.url)
+        self.sealer = Sealer(keys)
+        self.events = Events(config.gateway.oin, self.sealer)
+        self.testimony = Testimony(self.sealer, self.events, keys.derive("antwoordpagina"))
+        self.links = Links(make_channels(config, keys, self.clock))
+        broker = make_broker(config.amqp) if config.amqp else None
+        self.publisher = Publisher(broker) if broker else None
+        self.outbox = Outbox(self.ledger, self.events, self.clock, self.publisher.publish if self.publisher else None)
+        self.dispatch = Dispatch(
+            self.ledger,
+            self.links,
+            self.sealer,
+            self.testimony,
+            self.clock,
+            owner=uuid7(self.clock.micros()),
+            policy=tempo.policy,
+            lease=tempo.lease.total_seconds(),
+            attempt_timeout=tempo.attempt_timeout.total_seconds(),
+            on_events=self.outbox.wake,
+        )
+        self.receipts = Receipts(
+            self.ledger,
+            self.links,
+            self.testimony,
+            self.clock,
+            poll_every=lambda channel: tempo.poll(channel)[0],
+            on_events=self.outbox.wake,
+            wake=self.dispatch.wake,
+        )
+        self.timers = Timers(self.ledger, self.clock)
+        self.intake = Intake(
+            self.ledger,
+            self.links,
+            self.sealer,
+            keys,
+            self.events,
+            self.clock,
+            senders=config.senders,
+            policy=tempo.policy,
+            closed_days=tempo.closed_days,
+            gap_wait=tempo.gap_wait.total_seconds(),
+            on_deliveries=self.dispatch.wake,
+            on_events=self.outbox.wake,
+            on_hold=self.timers.wake,
+        )
+        by_client = {sender.client_id: sender for sender in config.senders if sender.client_id}
+        self.spool = Spool(self.ledger, self.sealer, self.clock, by_client)
+        by_user = {sender.amqp_user: sender for sender in config.senders if sender.amqp_user}
+        self.consumer = Consumer(broker, self.intake, by_user, config.amqp.prefetch) if broker and config.amqp else None
+        self.http = HttpServer(
+            Doors(
+                ledger=self.ledger,
+                intake=self.intake,
+                receipts=self.receipts,
+                testimony=self.testimony,
+                sealer=self.sealer,
+                events=self.events,
+                links=self.links,
+                clock=self.clock,
+                senders_by_client=by_client,
+                senders_by_oin={sender.oin: sender for sender in config.senders},
+                settings=config.http,
+                ready=self.reasons_not_ready,
+            )
+        )
+        self._revision = 0
+        self._loaded = False
+        self._stop = asyncio.Event()
+
+    async def prepare(self) -> None:
+        """Bring the ledger to the current schema and put the register in force."""
+        await self.ledger.run(upgrade)
+        if self.config.register is not None and await self.ledger.run(register_rows.revision) == 0:
+            await apply_register(self.ledger, self.clock, Path(self.config.register.file))
+        await self._load_register()
+
+    async def run(self) -> None:
+        """Until `stop`; then everything in flight is finished or given back first."""
+        await self.prepare()
+        async with self.http.listening():
+            await self._run_stages()
+        await self.links.aclose()
+        await self.ledger.aclose()
+        log.info("stopped")
+
+    async def _run_stages(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            running = {name: tasks.create_task(stage, name=name) for name, stage in self._stages().items()}
+            log.info("started", luister=str(self.config.http.listen))
+            await self._stop.wait()
+            if self.consumer:
+                self.consumer.stop()
+                await running.pop("consumer")
+            for name in ("spool", "receipts", "timers", "register"):
+                running.pop(name).cancel()
+            await self.dispatch.stop(PATIENCE)
+            running.pop("dispatch").cancel()
+            await self._last_events()
+            for task in running.values():
+                task.cancel()
+
+    def _stages(self) -> Mapping[str, Coroutine[None, None, None]]:
+        stages = {
+            "spool": self.spool.run(self.intake),
+            "receipts": self.receipts.run(),
+            "timers": self.timers.run(self.intake),
+            "register": self._watch_register(),
+            "dispatch": self.dispatch.run(),
+            "outbox": self.outbox.run(),
+        }
+        if self.publisher:
+            stages["publisher"] = self.publisher.run()
+        if self.consumer:
+            stages["consumer"] = self.consumer.run()
+        return stages
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    async def _last_events(self) -> None:
+        """Give the outbox a moment to publish what the last attempts wrote; what is left goes at the next start."""
+        self.outbox.wake()
+        try:
+            async with asyncio.timeout(LAST_EVENTS):
+                while await self.ledger.run(outbox_rows.next_event_due) is not None:
+                    await asyncio.sleep(0.05)
+        except (TimeoutError, LedgerAway):
+            log.warning("events_left")
+
+    # -- register and readiness -------------------------------------------------------------------------------------
+
+    async def _load_register(self) -> None:
+        revision = await self.ledger.run(register_rows.revision)
+        if revision == self._revision and self._loaded:
+            return
+        documents = await self.ledger.run(register_rows.entries)
+        creditors = [creditor_from_json(document) for document in documents.values()]
+        await self.links.load(creditors, await self.ledger.run(register_rows.closed_lanes))
+        self._revision, self._loaded = revision, True
+        log.info("register_loaded", aantal=len(creditors))
+
+    async def _watch_register(self) -> None:
+        while True:
+            await asyncio.sleep(REGISTER_EVERY)
+            try:
+                await self._load_register()
+            except LedgerAway as why:
+                log.warning("ledger_away", stap="register", reden=str(why))
+
+    async def reasons_not_ready(self) -> list[str]:
+        """In Dutch; empty when ready."""
+        reasons = [] if self._loaded else ["het register is niet geladen"]
+        if self.consumer and not self.consumer.consuming:
+            reasons.append("de wachtrij van RabbitMQ wordt niet gelezen")
+        try:
+            if not await self.ledger.run(is_current):
+                reasons.append("het grootboek heeft niet het juiste schema")
+        except LedgerAway:
+            reasons.append("het grootboek is niet bereikbaar")
+        return reasons
+
+
+async def apply_register(ledger: Ledger, clock: Clock, file: Path) -> dict[str, Creditor | None]:
+    """Put the register in `file` in force; returns the entries that changed (None: taken out). Raises TablesRefused."""
+    new = {creditor.id: creditor for creditor in read_register(file)}
+    old = {id_: creditor_from_json(text) for id_, text in (await ledger.run(register_rows.entries)).items()}
+    changed: dict[str, Creditor | None] = {id_: entry for id_, entry in new.items() if old.get(id_) != entry}
+    changed |= dict.fromkeys(id_ for id_ in old if id_ not in new)
+    documents = {id_: None if entry is None else creditor_to_json(entry) for id_, entry in changed.items()}
+    await ledger.run(register_rows.apply, documents, clock.micros())
+    return changed

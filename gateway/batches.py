@@ -1,0 +1,81 @@
+"""Group commit: while one batch is being written, the next one gathers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from gateway.ledger.engine import Contention, LedgerAway
+from gateway.log import logger
+
+log = logger(__name__)
+
+T = TypeVar("T")
+
+LINGER = 0.004
+"""Seconds that a batch gathers while more is under way; an idle gateway never waits."""
+LEDGER_PAUSE = 0.5
+"""Seconds before the ledger is tried again after it was away."""
+
+
+class Batches(Generic[T]):
+    """Items are committed in order of arrival, at most `most` together; nothing is dropped while the ledger is away.
+
+    An item that alone makes the commit fail is a bug of ours: it is logged, handed to `spoiled`, and the rest goes on.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        commit: Callable[[list[T]], Awaitable[None]],
+        *,
+        spoiled: Callable[[T], None],
+        more_coming: Callable[[], bool] = lambda: False,
+        most: int = 200,
+    ) -> None:
+        self._name = name
+        self._commit = commit
+        self._spoiled = spoiled
+        self._more_coming = more_coming
+        self._most = most
+        self._items: list[T] = []
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def add(self, *items: T) -> None:
+        self._items += items
+        if self._items:
+            self._idle.clear()
+            self._wake.set()
+
+    async def drained(self) -> None:
+        """Everything added so far has been committed."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        while True:
+            await self._wake.wait()
+            if self._more_coming() and len(self._items) < self._most:
+                await asyncio.sleep(LINGER)
+            batch, self._items = self._items[: self._most], self._items[self._most :]
+            await self._write(batch)
+            if not self._items:
+                self._wake.clear()
+                self._idle.set()
+
+    async def _write(self, batch: list[T]) -> None:
+        while True:
+            try:
+                return await self._commit(batch)
+            except LedgerAway as why:
+                log.warning("ledger_away", stap=self._name, reden=str(why))
+                await asyncio.sleep(LEDGER_PAUSE)
+            except Contention:
+                await asyncio.sleep(0)
+            except Exception as why:
+                if len(batch) == 1:
+                    log.exception("item_spoiled", stap=self._name, fout=type(why).__name__)
+                    return self._spoiled(batch[0])
+                for item in batch:
+                    await self._write([item])
+                return None

@@ -1,0 +1,204 @@
+"""What follows from an attempt's outcome: a pure decision on state, time, channel, events and tasks.
+
+A lane is one creditor on one channel. It is held as a whole when the peer names a time (Retry-After) or when the
+fault is ours; deferrals by us and our own faults spend no retry budget (guarantee: failure classes).
+"""
+
+from datetime import timedelta
+from typing import assert_never
+
+from msgspec import Struct
+
+from gateway.core.lifecycle import Happening, State, move
+from gateway.core.outcome import (
+    Deferred,
+    HandedOver,
+    Outcome,
+    OwnFault,
+    Proof,
+    RefusedForGood,
+    Transient,
+    Uncertain,
+)
+from gateway.core.retry import Policy, next_attempt
+
+SECOND = 1_000_000
+"""Instants in the ledger are epoch microseconds."""
+
+OWN_FAULT_PAUSE = 60.0
+"""Seconds that a lane rests after a fault of ours; an operator has been told."""
+
+BLOCKS_AT_MOST = 72 * 3600 * SECOND
+"""A message other than a kennisgeving holds up the next one no longer than this (contract: order per creditor)."""
+
+
+class Standing(Struct, frozen=True):
+    """A delivery as it stands when an attempt on it has ended. Instants: epoch µs."""
+
+    state: State
+    soort: str
+    tries: int
+    channel: str
+    channel_since: int
+    created_at: int
+    give_up_at: int
+    proof: int
+    channels: tuple[str, ...]
+    """Those of its creditor that are open, in the register's order."""
+    fallback_after: timedelta = timedelta(hours=24)
+
+
+class Decision(Struct, frozen=True):
+    """What the shell must carry out."""
+
+    steps: tuple[tuple[Happening, State], ...]
+    """Each happening with the state it led to; the last one is where the delivery stands."""
+    next_action_at: int | None
+    tries: int
+    channel: str
+    proof: int
+    events: tuple[str, ...] = ()
+    task: str | None = None
+    lane_held_until: int | None = None
+    alarm: str | None = None
+    releases_next: bool = False
+    closes_channel: bool = False
+    answer: str | None = None
+    """soort of the answer that came with the reply."""
+
+    @property
+    def state(self) -> State:
+        return self.steps[-1][1]
+
+
+def expects_answer(soort: str) -> bool:
+    """Only a kennisgeving (and the reminder of one) asks the creditor to decide something."""
+    return soort in ("kennisgeving", "herinnering")
+
+
+def decide(standing: Standing, outcome: Outcome, now: int, jitter: float, policy: Policy) -> Decision:
+    """What `outcome`, known at `now`, means for the delivery. `jitter`: 0 ≤ j < 1, spreads retries upward."""
+    match outcome:
+        case HandedOver():
+            return _handed_over(standing, outcome)
+        case Deferred(seconds=seconds):
+            return _again(standing, now + int(seconds * SECOND), spends=False)
+        case OwnFault():
+            until = now + int(OWN_FAULT_PAUSE * SECOND)
+            return _again(standing, until, spends=False, held_until=until, alarm="eigen_fout")
+        case Transient(retry_after=hint):
+            return _retry(standing, now, hint, jitter, policy, Happening.RETRY)
+        case Uncertain():
+            return _retry(standing, now, None, jitter, policy, Happening.DOUBT)
+        case RefusedForGood(whole_channel=whole):
+            return _next_channel(standing, now, "kanaal_geweigerd", closes=whole)
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def _handed_over(standing: Standing, outcome: HandedOver) -> Decision:
+    asks = expects_answer(standing.soort)
+    happening = Happening.HANDED_OVER if asks else Happening.HANDED_OVER_FINAL
+    state = move(standing.state, happening)
+    steps = [(happening, state)]
+    events: tuple[str, ...] = ("bezorging-afgeleverd",)
+    if outcome.proof >= Proof.RECEIVED and asks:
+        steps.append((Happening.RECEIPT, move(state, Happening.RECEIPT)))
+        events += ("ontvangst-bevestigd",) if standing.proof < Proof.RECEIVED else ()
+    return Decision(
+        steps=tuple(steps),
+        next_action_at=None,
+        tries=standing.tries,
+        channel=standing.channel,
+        proof=max(standing.proof, outcome.proof),
+        events=events,
+        releases_next=True,
+    )
+
+
+def _again(
+    standing: Standing,
+    at: int,
+    *,
+    spends: bool,
+    happening: Happening = Happening.RETRY,
+    held_until: int | None = None,
+    alarm: str | None = None,
+    task: str | None = None,
+    releases_next: bool = False,
+) -> Decision:
+    state = move(standing.state, happening)
+    moved = state in (State.RETRYING, State.IN_DOUBT)
+    return Decision(
+        steps=((happening, state),),
+        next_action_at=at if moved else None,
+        tries=standing.tries + spends,
+        channel=standing.channel,
+        proof=standing.proof,
+        lane_held_until=held_until,
+        alarm=alarm,
+        task=task,
+        releases_next=releases_next,
+    )
+
+
+def _retry(
+    standing: Standing, now: int, hint: float | None, jitter: float, policy: Policy, happening: Happening
+) -> Decision:
+    falls_back = now - standing.channel_since >= standing.fallback_after / timedelta(microseconds=1)
+    if happening is Happening.RETRY and falls_back and _following(standing):
+        return _next_channel(standing, now, "uitgeweken")
+    wait = next_attempt(standing.tries + 1, jitter, hint, policy)
+    at = now + int(wait * SECOND)
+    if now >= standing.give_up_at:
+        return _next_channel(standing, now, "opgegeven")
+    held = now + int(hint * SECOND) if hint else None
+    overdue = not expects_answer(standing.soort) and now >= standing.created_at + BLOCKS_AT_MOST
+    return _again(
+        standing,
+        min(at, standing.give_up_at),
+        spends=True,
+        happening=happening,
+        held_until=held,
+        task="bericht_opgehouden" if overdue else None,
+        releases_next=overdue,
+    )
+
+
+def _following(standing: Standing) -> str | None:
+    """The channel after the present one."""
+    if standing.channel not in standing.channels:
+        return standing.channels[0] if standing.channels else None
+    at = standing.channels.index(standing.channel) + 1
+    return standing.channels[at] if at < len(standing.channels) else None
+
+
+def bounced(standing: Standing, now: int) -> Decision:
+    """What was handed over came back: the next channel, else a task. Nothing moves once there is an answer."""
+    return _next_channel(standing, now, "teruggekomen", last=Happening.BOUNCED)
+
+
+def _next_channel(
+    standing: Standing,
+    now: int,
+    why: str,
+    *,
+    closes: bool = False,
+    last: Happening = Happening.GIVEN_UP,
+) -> Decision:
+    """The next channel at once; where there is none, the end, with a task for a person."""
+    following = _following(standing)
+    happening = Happening.RETRY if following else last
+    state = move(standing.state, happening)
+    gave_up = state is State.FAILED
+    return Decision(
+        steps=((happening, state),),
+        next_action_at=now if state is State.RETRYING else None,
+        tries=0 if following else standing.tries,
+        channel=following or standing.channel,
+        proof=standing.proof,
+        events=("bezorging-mislukt",) if gave_up else (),
+        task=why if gave_up else ("kanaal_gesloten" if closes else None),
+        releases_next=gave_up,
+        closes_channel=closes,
+    )

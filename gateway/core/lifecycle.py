@@ -1,0 +1,126 @@
+"""The life of a delivery: which happening moves which state. Nobody else compares states to decide.
+
+Rules behind the table:
+
+1. A delivery is offered until it is handed over or given up; `bezig` means that an attempt is under way and its
+   intent is on record.
+2. Whoever claimed a delivery and vanished leaves `bezig` behind; when its lease is over the attempt is in doubt
+   (`onzeker`), never silently failed.
+3. Authenticated evidence counts in any state, early or late: an answer may arrive before our own send is on record,
+   or after we had given up. Only `ingetrokken` is never left.
+4. Time and our own attempts never move a terminal state; a hand-over recorded after the answer changes nothing.
+5. The latest authenticated answer is the current decision.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """As on the wire."""
+
+    QUEUED = "in_wachtrij"
+    BUSY = "bezig"
+    RETRYING = "wacht_op_poging"
+    IN_DOUBT = "onzeker"
+    DELIVERED = "afgeleverd"
+    RECEIVED = "ontvangen"
+    CONFIRMED = "bevestigd"
+    REFUSED = "geweigerd"
+    CLOSED = "afgeleverd_zonder_antwoord"
+    WITHDRAWN = "ingetrokken"
+    FAILED = "mislukt"
+
+
+class Happening(StrEnum):
+    """What can happen to a delivery."""
+
+    CLAIMED = "geclaimd"
+    LEASE_LOST = "lease_verlopen"
+    RELEASED = "vrijgegeven"
+    HANDED_OVER = "overgedragen"
+    HANDED_OVER_FINAL = "overgedragen_zonder_antwoord"
+    RETRY = "nieuwe_poging"
+    DOUBT = "twijfel"
+    GIVEN_UP = "opgegeven"
+    BOUNCED = "teruggekomen"
+    RECEIPT = "ontvangst"
+    CONFIRMING_ANSWER = "bevestigend_antwoord"
+    REFUSING_ANSWER = "weigerend_antwoord"
+
+
+class NotAllowed(Exception):
+    """A happening met a state that it cannot move: a bug in the caller, never bad input."""
+
+
+_ANSWERS = {
+    Happening.CONFIRMING_ANSWER: State.CONFIRMED,
+    Happening.REFUSING_ANSWER: State.REFUSED,
+}
+_EVIDENCE = {Happening.RECEIPT: State.RECEIVED, **_ANSWERS}
+
+
+def _unmoved(state: State) -> dict[Happening, State]:
+    """Results of an attempt that come after stronger evidence: recorded, and nothing moves."""
+    own = (
+        Happening.HANDED_OVER,
+        Happening.HANDED_OVER_FINAL,
+        Happening.RETRY,
+        Happening.DOUBT,
+        Happening.GIVEN_UP,
+        Happening.LEASE_LOST,
+        Happening.RELEASED,
+        Happening.BOUNCED,
+    )
+    return dict.fromkeys(own, state)
+
+
+TABLE: Mapping[State, Mapping[Happening, State]] = {
+    State.QUEUED: {Happening.CLAIMED: State.BUSY, Happening.BOUNCED: State.QUEUED, **_EVIDENCE},
+    State.RETRYING: {Happening.CLAIMED: State.BUSY, Happening.BOUNCED: State.RETRYING, **_EVIDENCE},
+    State.IN_DOUBT: {Happening.CLAIMED: State.BUSY, Happening.BOUNCED: State.IN_DOUBT, **_EVIDENCE},
+    State.BUSY: {
+        Happening.LEASE_LOST: State.IN_DOUBT,
+        Happening.RELEASED: State.RETRYING,
+        Happening.HANDED_OVER: State.DELIVERED,
+        Happening.HANDED_OVER_FINAL: State.CLOSED,
+        Happening.RETRY: State.RETRYING,
+        Happening.DOUBT: State.IN_DOUBT,
+        Happening.GIVEN_UP: State.FAILED,
+        Happening.BOUNCED: State.BUSY,
+        **_EVIDENCE,
+    },
+    State.DELIVERED: {Happening.RETRY: State.RETRYING, Happening.BOUNCED: State.FAILED, **_EVIDENCE},
+    State.RECEIVED: {**_unmoved(State.RECEIVED), **_EVIDENCE},
+    State.CONFIRMED: {**_unmoved(State.CONFIRMED), Happening.RECEIPT: State.CONFIRMED, **_ANSWERS},
+    State.REFUSED: {**_unmoved(State.REFUSED), Happening.RECEIPT: State.REFUSED, **_ANSWERS},
+    State.CLOSED: {
+        Happening.RETRY: State.RETRYING,
+        Happening.BOUNCED: State.FAILED,
+        Happening.RECEIPT: State.CLOSED,
+        **_ANSWERS,
+    },
+    State.FAILED: {**_unmoved(State.FAILED), **_EVIDENCE},
+    State.WITHDRAWN: dict.fromkeys(Happening, State.WITHDRAWN),
+}
+
+CLAIMABLE = (State.QUEUED, State.RETRYING, State.IN_DOUBT, State.BUSY)
+"""States in which a delivery whose `next_action_at` has passed is to be attempted (BUSY: its lease is over)."""
+
+TERMINAL = frozenset({State.CONFIRMED, State.REFUSED, State.CLOSED, State.WITHDRAWN, State.FAILED})
+
+SETTLED = TERMINAL | {State.DELIVERED, State.RECEIVED}
+"""Handed over or terminal: the next version for the same creditor may go out (contract: order per creditor)."""
+
+TOLD = SETTLED - {State.WITHDRAWN, State.FAILED}
+"""The creditor has it, as far as anyone can know."""
+
+AWAITING_ANSWER = (State.DELIVERED, State.RECEIVED)
+
+
+def move(state: State, happening: Happening) -> State:
+    """The state after `happening`; raises NotAllowed."""
+    try:
+        return TABLE[state][happening]
+    except KeyError:
+        raise NotAllowed(f"{state} × {happening}") from None

@@ -1,0 +1,151 @@
+"""What one creditor may see of a message: the only place where that is decided.
+
+A creditor never sees another creditor, another debt, a withheld address, or a BSN without a recorded legal
+basis (domain rules: AVG data minimisation, UAVG art. 46, Wabb art. 10). What it sees, by kind of message:
+
+| | kennisgeving | voortgang |
+|---|---|---|
+| names, birth date | as sent | as sent: to know who it is about |
+| BSN | only where the register records a legal basis of the one who receives it | no |
+| address | as sent; absent when it is withheld | no |
+| sex, partner | as sent: namesakes, and debts that stand in a partner's name | no |
+| that the address is withheld | no: an instruction to us, and telling of danger by itself | no |
+| claims | its own | no |
+| klantnummer | its own | its own: to find the case |
+| admission, request | no | no |
+| pause, contact person | yes | no |
+
+An agent sees what its principal may see, and whom it acts for; the terms are those of the principal's covenant, the
+legal basis for a BSN is the agent's own.
+"""
+
+from collections.abc import Collection
+from datetime import date
+from hashlib import sha256
+from typing import assert_never
+
+import msgspec
+from msgspec import Raw, Struct
+from msgspec.structs import replace
+
+from gateway.core.creditor import Creditor, Term
+from gateway.core.deadlines import day_of
+from gateway.core.notice import AskedPause, CreditorRef, Debtor, Notice, Progress, encode
+from gateway.core.notice import Sender as Speaker
+from gateway.core.pause import Ground, last_day
+
+
+class Sender(Struct, frozen=True, rename="camel"):
+    """Who speaks: the gemeente or the kredietbank acting for it."""
+
+    naam: str
+    oin: str
+
+
+class Pause(Struct, frozen=True, rename="camel"):
+    """The pause asked: both dates inclusive, `YYYY-MM-DD`."""
+
+    ingangsdatum: str
+    tot_en_met: str
+    grondslag: Ground
+
+
+class View(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """The creditor's view as it goes on the wire (contract: fields in this order, absent when empty).
+
+    `hulpvrager`, `vorderingen` and `contactpersoon` are raw JSON, as sent except for what was withheld.
+    """
+
+    kenmerk: str
+    soort: str
+    gemeente: str
+    afzender: Sender
+    dossierkenmerk: str
+    versie: int
+    hulpvrager: Raw | None = None
+    klantnummer: str | None = None
+    vorderingen: Raw | None = None
+    pauze: Pause | None = None
+    contactpersoon: Raw | None = None
+    fase: str | None = None
+    toelichting: str | None = None
+    per: str | None = None
+    categorie: str | None = None
+    herinnert_aan: str | None = None
+    namens: str | None = None
+
+
+def make_view(
+    message: Notice | Progress,
+    ref: CreditorRef,
+    creditor: Creditor,
+    *,
+    delivery: str,
+    sender: Speaker,
+    debtor: Debtor,
+    told: int,
+    agent_for: Creditor | None = None,
+) -> View:
+    """What `creditor` may see of `message`. `ref` is what the sender says about it, or about the principal it acts for.
+
+    `debtor`: of the latest kennisgeving; `told`: when this creditor was first told (epoch µs), so that a correction
+    does not lengthen its term.
+    """
+    view = View(
+        kenmerk=delivery,
+        soort="kennisgeving",
+        gemeente=message.gemeente,
+        afzender=Sender(sender.name, sender.oin),
+        dossierkenmerk=message.dossier,
+        versie=message.version,
+        klantnummer=ref.client_number,
+        namens=None if agent_for is None else agent_for.name,
+    )
+    match message:
+        case Notice():
+            return replace(
+                view,
+                hulpvrager=Raw(encode(_visible(message.debtor, with_bsn=creditor.bsn_basis is not None))),
+                vorderingen=Raw(encode(ref.claims)) if ref.claims else None,
+                pauze=_pause(message.pause, agent_for or creditor, [claim.kind for claim in ref.claims], day_of(told)),
+                contactpersoon=Raw(encode(message.contact_person)),
+            )
+        case Progress():
+            return replace(
+                view,
+                soort="voortgang",
+                hulpvrager=Raw(encode(_recognisable(debtor))),
+                fase=message.phase,
+                toelichting=message.explanation,
+            )
+        case _:
+            assert_never(message)
+
+
+def view_digest(view: View) -> bytes:
+    """32 bytes that stay the same from one version to the next while the creditor sees the same."""
+    return sha256(msgspec.json.encode(replace(view, kenmerk="", versie=0))).digest()
+
+
+def _visible(debtor: Debtor, *, with_bsn: bool) -> Debtor:
+    return replace(
+        debtor,
+        bsn=debtor.bsn if with_bsn else None,
+        address=None if debtor.address_withheld else debtor.address,
+        address_withheld=None,
+    )
+
+
+def _recognisable(debtor: Debtor) -> Debtor:
+    return Debtor(
+        first_names=debtor.first_names,
+        initials=debtor.initials,
+        prefix=debtor.prefix,
+        surname=debtor.surname,
+        born=debtor.born,
+    )
+
+
+def _pause(asked: AskedPause, creditor: Creditor, kinds: Collection[str | None], told: date) -> Pause:
+    last, ground = last_day(creditor, kinds, asked.starts, Term(asked.count, asked.unit), told)
+    return Pause(asked.starts.isoformat(), last.isoformat(), ground)

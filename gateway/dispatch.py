@@ -1,0 +1,483 @@
+"""The dispatch stage: what is due is claimed, rendered once, frozen, sent over its lane, and settled.
+
+    claim ─► render ─► freeze (intent on record) ─► lane ─► attempt ─► settle
+      ▲                                                                  │
+      └───────────── woken by intake, by release, by the clock ──────────┘
+
+Between ledger and lane everything goes in group commits. A lane is one creditor on one channel with its own
+concurrency and rate; what it has claimed beyond that waits in its own line, so a slow creditor costs the others
+nothing.
+"""
+
+import asyncio
+import hashlib
+import random
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Concatenate, ParamSpec, TypeVar
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from gateway.batches import LEDGER_PAUSE, Batches
+from gateway.clock import Clock
+from gateway.contract import DeliveryId, Draft, Link, Parcel, Rendition, View
+from gateway.core.creditor import Creditor
+from gateway.core.lane import SECOND, Decision, Standing, decide
+from gateway.core.lifecycle import State
+from gateway.core.outcome import (
+    Evidence,
+    HandedOver,
+    Outcome,
+    OwnFault,
+    RefusedForGood,
+    Uncertain,
+    evidence_of,
+    name_of,
+)
+from gateway.core.progress import TYPE
+from gateway.core.retry import Policy
+from gateway.events import rfc3339
+from gateway.evidence import Testimony
+from gateway.ledger import queue
+from gateway.ledger.engine import Contention, Ledger, LedgerAway
+from gateway.ledger.queue import Claimed, Intent, Locked, Result, Settlement
+from gateway.links import Lane, Links
+from gateway.log import logger
+from gateway.seal import Sealer, aad
+
+log = logger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+BUSY_FROM = 16
+"""With so many attempts under way it pays to let a batch gather."""
+AHEAD = 3
+"""A lane claims up to so many times its concurrency, so that it seldom waits for the ledger."""
+SLOW_RENDERS_AT_ONCE = 2
+PAGE_LIFETIME = 400 * 24 * 3600 * SECOND
+"""An answer page outlives the longest pause."""
+
+_decode_view = msgspec.json.Decoder(View).decode
+
+
+class Ready(Struct, frozen=True):
+    """An attempt that may start once its intent is on record."""
+
+    claimed: Claimed
+    parcel: Parcel
+    intent: Intent
+    in_doubt: bool
+
+
+class Ended(Struct, frozen=True):
+    """An attempt that has ended; `at` in epoch µs."""
+
+    claimed: Claimed
+    outcome: Outcome
+    at: int
+    jitter: float
+
+
+class _Line:
+    """One lane at work: what waits, what is under way, and until when it is held (epoch µs)."""
+
+    def __init__(self, creditor: Creditor) -> None:
+        self.concurrent = creditor.limit.concurrent
+        self.gap = int(SECOND / creditor.limit.per_second) if creditor.limit.per_second else 0
+        self.waiting: deque[Ready] = deque()
+        self.claimed = 0
+        self.active = 0
+        self.next_start = 0
+        self.held_until = 0
+
+    def room(self, now: int) -> int:
+        """How many more may be claimed; refilled in batches, not one by one."""
+        if now < self.held_until:
+            return 0
+        free = AHEAD * self.concurrent - self.claimed
+        return free if free > self.concurrent else 0
+
+    def may_start_at(self, now: int) -> int | None:
+        """The instant at which the next attempt may start; None: nothing waits or every slot is taken."""
+        if not self.waiting or self.active >= self.concurrent:
+            return None
+        return max(now, self.next_start, self.held_until)
+
+    def start(self, now: int) -> Ready:
+        self.active += 1
+        self.next_start = max(now, self.next_start) + self.gap
+        return self.waiting.popleft()
+
+
+class Dispatch:
+    """Construct, then `run`. `wake` tells it that lanes have new work; `on_events` is called when events were written.
+
+    `lease` and `attempt_timeout` in seconds.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        links: Links,
+        sealer: Sealer,
+        testimony: Testimony,
+        clock: Clock,
+        *,
+        owner: str,
+        policy: Policy,
+        lease: float,
+        attempt_timeout: float,
+        on_events: Callable[[], None],
+    ) -> None:
+        self._ledger = ledger
+        self._links = links
+        self._sealer = sealer
+        self._testimony = testimony
+        self._clock = clock
+        self._owner = owner
+        self._policy = policy
+        self._lease = lease
+        self._attempt_timeout = attempt_timeout
+        self._on_events = on_events
+        self._lines: dict[Lane, _Line] = {}
+        self._due: dict[Lane, int] = {}
+        """Lanes with work, and the instant from which there is some."""
+        self._held: dict[str, int] = {}
+        """Claims of ours (delivery id → fence): what is renewed. What is not on it is left to its lease."""
+        self._wake = asyncio.Event()
+        self._attempts: set[asyncio.Task[None]] = set()
+        self._renders: set[asyncio.Task[None]] = set()
+        self._render_slots = asyncio.Semaphore(SLOW_RENDERS_AT_ONCE)
+        self._stopping = False
+        self._freezing = Batches("vastleggen", self._freeze, spoiled=self._forget, more_coming=self._is_busy)
+        self._settling = Batches("afrekenen", self._settle, spoiled=self._forget, more_coming=self._is_busy)
+
+    def wake(self, lanes: Iterable[Lane], at: int = 0) -> None:
+        """These lanes have work from the instant `at` (epoch µs; 0: now)."""
+        for lane in lanes:
+            self._due[lane] = min(at, self._due.get(lane, at))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled; then `stop` must be awaited by who cancelled it."""
+        if self._ledger.embedded:
+            await self._ledger.run(queue.release_all, self._clock.micros())
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._freezing.run())
+            tasks.create_task(self._settling.run())
+            tasks.create_task(self._renew_forever())
+            tasks.create_task(self._sweep_forever())
+            tasks.create_task(self._claim_forever())
+
+    async def stop(self, patience: float) -> None:
+        """To be awaited while `run` still runs: claim nothing more, give back what has not started, wait at most
+        `patience` seconds for what is under way, and settle it."""
+        self._stopping = True
+        self._wake.set()
+        await asyncio.gather(*self._renders)
+        await self._freezing.drained()
+        unstarted = [ready for line in self._lines.values() for ready in line.waiting]
+        for line in self._lines.values():
+            line.waiting.clear()
+        if self._attempts:
+            await asyncio.wait(self._attempts, timeout=patience)
+        await self._settling.drained()
+        fences = {ready.claimed.id: ready.claimed.fence for ready in unstarted}
+        await self._try(queue.release, fences, self._clock.micros())
+
+    # -- claim ------------------------------------------------------------------------------------------------------
+
+    async def _claim_forever(self) -> None:
+        while not self._stopping:
+            rooms = self._rooms()
+            if not rooms:
+                await self._sleep()
+                continue
+            try:
+                await self._claim(rooms)
+            except LedgerAway as why:
+                log.warning("ledger_away", stap="claimen", reden=str(why))
+                await asyncio.sleep(LEDGER_PAUSE)
+
+    def _rooms(self) -> dict[Lane, int]:
+        """Lanes that have work now and room for it."""
+        now = self._clock.micros()
+        ready = [lane for lane, at in self._due.items() if at <= now]
+        return {lane: room for lane in ready if (room := self._line(lane).room(now))}
+
+    async def _sleep(self) -> None:
+        """Until woken, or until the earliest lane is due."""
+        now = self._clock.micros()
+        waits = [max(at, self._line(lane).held_until) for lane, at in self._due.items()]
+        future = [at - now for at in waits if at > now]
+        try:
+            async with asyncio.timeout(min(future) / SECOND if future else None):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        self._wake.clear()
+
+    async def _claim(self, rooms: dict[Lane, int]) -> None:
+        for lane in rooms:
+            del self._due[lane]
+        now = self._clock.micros()
+        try:
+            claims = await self._ledger.run(queue.claim, rooms, self._owner, now, self._lease_end(now))
+        except LedgerAway:
+            self.wake(rooms)
+            raise
+        got: dict[Lane, int] = dict.fromkeys(rooms, 0)
+        for claimed in claims:
+            got[claimed.creditor, claimed.channel] += 1
+        self.wake(lane for lane, room in rooms.items() if got[lane] == room)
+        for claimed in claims:
+            self._held[claimed.id] = claimed.fence
+            self._line((claimed.creditor, claimed.channel)).claimed += 1
+            self._prepare(claimed)
+
+    def _lease_end(self, now: int) -> int:
+        return now + int(self._lease * SECOND)
+
+    def _line(self, lane: Lane) -> _Line:
+        line = self._lines.get(lane)
+        if line is None:
+            entry = self._links.register.by_id.get(lane[0])
+            line = self._lines[lane] = _Line(entry or Creditor(id=lane[0], name=lane[0]))  # type: ignore[arg-type]
+        return line
+
+    # -- render and freeze ------------------------------------------------------------------------------------------
+
+    def _prepare(self, claimed: Claimed) -> None:
+        """Bytes for the claim: those frozen before, or a first rendition; some claims need no attempt at all."""
+        if claimed.notice_failed:
+            return self._end(claimed, RefusedForGood(Evidence("kennisgeving_mislukt")))
+        lane = (claimed.creditor, claimed.channel)
+        if lane in self._links.closed:
+            return self._end(claimed, RefusedForGood(Evidence("kanaal_gesloten")))
+        link = self._links.link(lane)
+        if link is None:
+            return self._end(claimed, OwnFault(Evidence("instelling")))
+        if claimed.frozen is not None:
+            return self._freezing.add(self._refrozen(claimed, claimed.frozen))
+        draft = self._draft(claimed)
+        if not link.slow_render:
+            return self._freezing.add(self._rendered(claimed, link.render(draft)))
+        task = asyncio.create_task(self._render_slowly(claimed, link, draft))
+        self._renders.add(task)
+        task.add_done_callback(self._renders.discard)
+        return None
+
+    async def _render_slowly(self, claimed: Claimed, link: Link, draft: Draft) -> None:
+        async with self._render_slots:
+            rendition = await asyncio.to_thread(link.render, draft)
+        self._freezing.add(self._rendered(claimed, rendition))
+
+    def _draft(self, claimed: Claimed) -> Draft:
+        view = self._sealer.open(claimed.key, claimed.view, aad("payload", claimed.id, "aanzicht", claimed.creditor))
+        return Draft(
+            delivery=DeliveryId(claimed.id),
+            type=TYPE.format(claimed.soort),
+            time=rfc3339(claimed.created_at),
+            view=_decode_view(view),
+            view_json=view,
+        )
+
+    def _refrozen(self, claimed: Claimed, sealed: bytes) -> Ready:
+        body = self._sealer.open(claimed.key, sealed, self._rendition_aad(claimed))
+        intent = Intent(
+            claimed.id, claimed.dossier_id, claimed.fence, claimed.channel, hashlib.sha256(body).digest(), None
+        )
+        return self._ready(claimed, body, intent)
+
+    def _rendered(self, claimed: Claimed, rendition: Rendition) -> Ready:
+        token_hash, references = self._testimony.page_of(claimed.id, rendition)
+        intent = Intent(
+            claimed.id,
+            claimed.dossier_id,
+            claimed.fence,
+            claimed.channel,
+            hashlib.sha256(rendition.body).digest(),
+            self._sealer.seal(claimed.key, rendition.body, self._rendition_aad(claimed)),
+            token_hash,
+            references,
+            claimed.created_at + PAGE_LIFETIME,
+        )
+        return self._ready(claimed, rendition.body, intent)
+
+    def _rendition_aad(self, claimed: Claimed) -> bytes:
+        return aad("payload", claimed.id, f"verzonden:{claimed.channel}", claimed.creditor)
+
+    def _ready(self, claimed: Claimed, body: bytes, intent: Intent) -> Ready:
+        parcel = Parcel(
+            delivery=DeliveryId(claimed.id),
+            creditor=claimed.creditor,
+            soort=claimed.soort,
+            type=TYPE.format(claimed.soort),
+            attempt=claimed.fence,
+            body=body,
+            notice_reference=claimed.notice_reference,
+        )
+        in_doubt = claimed.frozen is not None and claimed.before in (State.BUSY, State.IN_DOUBT)
+        return Ready(claimed, parcel, intent, in_doubt)
+
+    async def _freeze(self, batch: list[Ready]) -> None:
+        held = await self._ledger.run(
+            queue.freeze, [ready.intent for ready in batch], self._owner, self._clock.micros()
+        )
+        for ready in batch:
+            if ready.claimed.id not in held:
+                self._forget(ready)
+                continue
+            lane = (ready.claimed.creditor, ready.claimed.channel)
+            self._line(lane).waiting.append(ready)
+            self._pump(lane)
+
+    # -- attempt ----------------------------------------------------------------------------------------------------
+
+    def _is_busy(self) -> bool:
+        return len(self._attempts) >= BUSY_FROM
+
+    def _pump(self, lane: Lane) -> None:
+        """Start what the lane's concurrency, rate and hold allow now."""
+        line = self._line(lane)
+        now = self._clock.micros()
+        while not self._stopping and (at := line.may_start_at(now)) is not None:
+            if at > now:
+                asyncio.get_running_loop().call_later((at - now) / SECOND, self._pump, lane)
+                return
+            task = asyncio.create_task(self._work(lane, line, line.start(now)))
+            self._attempts.add(task)
+            task.add_done_callback(self._attempts.discard)
+
+    async def _work(self, lane: Lane, line: _Line, ready: Ready | None) -> None:
+        """One slot of the lane: attempts, one after another, while there is something to start."""
+        try:
+            while ready is not None:
+                outcome = await self._attempt(lane, ready)
+                self._end(ready.claimed, outcome)
+                line.active -= 1
+                now = self._clock.micros()
+                goes_on = not self._stopping and line.may_start_at(now) == now
+                ready = line.start(now) if goes_on else None
+        finally:
+            self._pump(lane)
+
+    async def _attempt(self, lane: Lane, ready: Ready) -> Outcome:
+        link = self._links.link(lane)
+        if link is None:
+            return OwnFault(Evidence("instelling"))
+        try:
+            async with asyncio.timeout(self._attempt_timeout * 2):
+                outcome = await link.resolve(ready.parcel) if ready.in_doubt else None
+                return outcome or await link.send(ready.parcel)
+        except TimeoutError:
+            return Uncertain(Evidence("te_lang"))
+        except Exception as why:
+            log.exception("adapter_raised", kanaal=lane[1], schuldeiser=lane[0], fout=type(why).__name__)
+            return Uncertain(Evidence("fout_in_adapter"))
+
+    # -- settle -----------------------------------------------------------------------------------------------------
+
+    def _end(self, claimed: Claimed, outcome: Outcome) -> None:
+        self._settling.add(Ended(claimed, outcome, self._clock.micros(), random.random()))
+
+    async def _settle(self, batch: list[Ended]) -> None:
+        by_claim = {(ended.claimed.id, ended.claimed.fence): ended for ended in batch}
+        decisions: dict[str, Decision] = {}
+
+        def settle_one(locked: Locked) -> Settlement:
+            settlement = self._settlement(by_claim[locked.id, locked.fence], locked)
+            decisions[locked.id] = settlement.decision
+            return settlement
+
+        released = await self._ledger.run(queue.settle, [self._result(ended) for ended in batch], settle_one)
+        self.wake(released)
+        self._on_events()
+        for ended in batch:
+            self._forget(ended)
+            decision = decisions.get(ended.claimed.id)
+            if decision is not None:
+                self._follow(ended, decision)
+
+    def _settlement(self, ended: Ended, locked: Locked) -> Settlement:
+        claimed, outcome = ended.claimed, ended.outcome
+        entry = self._links.register.by_id.get(claimed.creditor)
+        standing = Standing(
+            state=locked.state,
+            soort=claimed.soort,
+            tries=locked.tries,
+            channel=locked.channel,
+            channel_since=locked.channel_since,
+            created_at=claimed.created_at,
+            give_up_at=claimed.give_up_at,
+            proof=locked.proof,
+            channels=() if claimed.notice_failed else self._links.open_channels(claimed.creditor),
+            fallback_after=entry.fallback_after if entry else Creditor.fallback_after,
+        )
+        decision = decide(standing, outcome, ended.at, ended.jitter, self._policy)
+        return self._testimony.settlement(claimed, decision, outcome, ended.at)
+
+    def _result(self, ended: Ended) -> Result:
+        claimed, outcome = ended.claimed, ended.outcome
+        evidence = evidence_of(outcome)
+        place = aad("attempt", claimed.id, str(claimed.fence))
+        return Result(
+            id=claimed.id,
+            fence=claimed.fence,
+            channel=claimed.channel,
+            outcome=name_of(outcome),
+            code=evidence.code,
+            reply=self._sealer.seal(claimed.key, evidence.reply, place) if evidence.reply else None,
+            finished_at=ended.at,
+            reference=outcome.reference if isinstance(outcome, HandedOver) else None,
+        )
+
+    def _follow(self, ended: Ended, decision: Decision) -> None:
+        """Carry out what the decision says about the lane."""
+        lane = (ended.claimed.creditor, ended.claimed.channel)
+        if decision.alarm:
+            log.error("own_fault", schuldeiser=lane[0], kanaal=lane[1], code=evidence_of(ended.outcome).code)
+        if decision.lane_held_until:
+            line = self._line(lane)
+            line.held_until = max(line.held_until, decision.lane_held_until)
+        if decision.closes_channel:
+            self._links.close_lane(lane)
+        if decision.next_action_at is not None:
+            self.wake([(ended.claimed.creditor, decision.channel)], decision.next_action_at)
+
+    def _forget(self, item: Ready | Ended) -> None:
+        """It no longer takes a place in its lane's line."""
+        lane = (item.claimed.creditor, item.claimed.channel)
+        self._line(lane).claimed -= 1
+        if self._held.get(item.claimed.id) == item.claimed.fence:
+            del self._held[item.claimed.id]
+        self._wake.set()
+
+    # -- upkeep -----------------------------------------------------------------------------------------------------
+
+    async def _renew_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease / 3)
+            if self._held:
+                await self._try(queue.renew, list(self._held), self._owner, self._lease_end(self._clock.micros()))
+
+    async def _sweep_forever(self) -> None:
+        """Find work that nobody woke us for: a restart, another gateway's lost leases, its retries."""
+        while not self._stopping:
+            lanes = await self._try(queue.sweep)
+            for lane, at in (lanes or {}).items():
+                self.wake([lane], at)
+            await asyncio.sleep(self._lease / 2)
+
+    async def _try(
+        self, transaction: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T | None:
+        """Upkeep that can be left out this time when the ledger is away."""
+        try:
+            return await self._ledger.run(transaction, *args, **kwargs)
+        except (LedgerAway, Contention) as why:
+            log.warning("ledger_away", stap="onderhoud", reden=str(why))
+            return None

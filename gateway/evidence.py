@@ -1,0 +1,251 @@
+"""What is written about a delivery besides its state: events, tasks, answers with their raw bytes, answer pages."""
+
+import hashlib
+import hmac
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+import msgspec
+from msgspec import structs
+
+from gateway.contract import Inbound, Rendition
+from gateway.core.answer import Answer, meaning, parse_answer, to_wire
+from gateway.core.errors import Violation
+from gateway.core.lane import Decision, Standing, bounced
+from gateway.core.lifecycle import State
+from gateway.core.outcome import HandedOver, Outcome, evidence_of
+from gateway.core.progress import Effect, answer_effect, receipt_effect
+from gateway.events import Events
+from gateway.ids import uuid7
+from gateway.ledger.evidence import Record, Subject
+from gateway.ledger.outbox import Event
+from gateway.ledger.queue import Claimed, Settlement
+from gateway.ledger.tasks import Task
+from gateway.seal import Sealer, aad
+
+TASK_DETAILS = {
+    "kanaal_geweigerd": "De schuldeiser weigert dit bericht op zijn laatste kanaal. Neem contact op.",
+    "opgegeven": "Binnen de termijn is het op geen kanaal gelukt. Neem contact op met de schuldeiser.",
+    "uitgeweken": "Er is geen ander kanaal meer. Neem contact op met de schuldeiser.",
+    "kanaal_gesloten": "De schuldeiser meldt dat dit adres niet meer bestaat. Pas het register aan.",
+    "bericht_opgehouden": "Dit bericht is al 72 uur niet bezorgd; het volgende bericht gaat voor.",
+    "antwoord_ongeldig": "De schuldeiser gaf een antwoord dat niet aan het contract voldoet.",
+    "teruggekomen": "Het bericht is teruggekomen en er is geen ander kanaal. Neem contact op.",
+    "antwoord_van_mens": "De schuldeiser antwoordde met een gewone e-mail. Lees het en verwerk het antwoord.",
+}
+
+
+class About(Protocol):
+    """The delivery that something is written about: a claim or a row under lock."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def dossier_id(self) -> str: ...
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def gemeente(self) -> str: ...
+    @property
+    def kenmerk(self) -> str: ...
+    @property
+    def creditor(self) -> str: ...
+    @property
+    def versie(self) -> int: ...
+    @property
+    def channel(self) -> str: ...
+
+
+def normal_reference(typed: str) -> str:
+    """As references are compared (contract: trimmed, case-folded, spaces ignored)."""
+    return "".join(typed.split()).casefold()
+
+
+class Testimony:
+    """Builds the rows; decides nothing that core does not say. `page_key` makes the hashes of answer pages."""
+
+    def __init__(self, sealer: Sealer, events: Events, page_key: bytes, new_id: Callable[[int], str] = uuid7) -> None:
+        self._sealer = sealer
+        self._events = events
+        self._page_key = page_key
+        self._new_id = new_id
+
+    # -- answer pages -----------------------------------------------------------------------------------------------
+
+    def token_hash(self, token: str) -> bytes:
+        return hmac.digest(self._page_key, b"token:" + token.encode(), "sha256")
+
+    def reference_hash(self, delivery: str, typed: str) -> str:
+        return hmac.digest(self._page_key, f"{delivery}:{normal_reference(typed)}".encode(), "sha256").hex()
+
+    def page_of(self, delivery: str, rendition: Rendition) -> tuple[bytes | None, str]:
+        """Hash of the rendition's token and hashes of the references that open its page."""
+        if rendition.answer_token is None:
+            return None, ""
+        hashes = " ".join(self.reference_hash(delivery, reference) for reference in rendition.references)
+        return self.token_hash(rendition.answer_token), hashes
+
+    # -- after an attempt -------------------------------------------------------------------------------------------
+
+    def settlement(self, claimed: Claimed, decision: Decision, outcome: Outcome, at: int) -> Settlement:
+        """The decision with its events and tasks, and with the answer where the reply carried one."""
+        events = [self._event(name, claimed, decision, at) for name in decision.events]
+        tasks = [self._task(decision.task, claimed, at)] if decision.task else []
+        raw = outcome.answer if isinstance(outcome, HandedOver) else None
+        if raw is None:
+            return Settlement(decision, tuple(events), tuple(tasks))
+        source = f"antwoord:{claimed.fence}"
+        answer = parse_answer(raw)
+        if not isinstance(answer, Answer):
+            row = self._row(claimed, "invalid", source, claimed.creditor, raw, None, at)
+            tasks.append(self._task("antwoord_ongeldig", claimed, at))
+            return Settlement(decision, tuple(events), tuple(tasks), row)
+        effect = self._effect(answer, decision.steps[-1][1], decision.proof)
+        decided = structs.replace(
+            decision,
+            steps=(*decision.steps, (effect.happening, effect.state)),
+            proof=effect.proof,
+            answer=str(answer.soort),
+        )
+        events += [self._answer_event(name, claimed, decided.proof, answer, at) for name in effect.events]
+        row = self._row(claimed, "answer", source, claimed.creditor, evidence_of(outcome).reply or raw, answer, at)
+        return Settlement(decided, tuple(events), tuple(tasks), row)
+
+    # -- what came in -----------------------------------------------------------------------------------------------
+
+    def record_of(
+        self,
+        subject: Subject,
+        inbound: Inbound,
+        answer: Answer | None,
+        authors: Collection[str],
+        channels: tuple[str, ...],
+        at: int,
+    ) -> Record | None:
+        """What to write about `inbound`; None where its author may not speak for this delivery.
+
+        `authors`: the creditor and its agents; `channels`: those still open for it.
+        """
+        if inbound.creditor is not None and inbound.creditor not in authors:
+            return None
+        row = self._row(
+            subject, inbound.kind, inbound.source, inbound.creditor or subject.creditor, inbound.raw, answer, at
+        )
+        if inbound.kind == "human":
+            return Record(row, tasks=(self._task("antwoord_van_mens", subject, at),))
+        if inbound.kind == "bounce":
+            return self._bounce(subject, row, channels, at)
+        effect = (
+            receipt_effect(subject.state, subject.proof)
+            if answer is None
+            else self._effect(answer, subject.state, subject.proof)
+        )
+        return Record(
+            row,
+            happening=effect.happening,
+            state=effect.state,
+            proof=effect.proof,
+            decision=str(answer.soort) if answer is not None and meaning(answer) != "receipt" else None,
+            events=tuple(self._answer_event(name, subject, effect.proof, answer, at) for name in effect.events),
+        )
+
+    def invalid_record(self, subject: Subject, inbound: Inbound, at: int) -> Record:
+        """An answer that breaks the contract: kept, moves nothing, and a person looks at it."""
+        row = self._row(subject, "invalid", inbound.source, inbound.creditor or subject.creditor, inbound.raw, None, at)
+        return Record(row, tasks=(self._task("antwoord_ongeldig", subject, at),))
+
+    def _bounce(self, subject: Subject, row: dict[str, object], channels: tuple[str, ...], at: int) -> Record:
+        decision = bounced(
+            Standing(
+                state=subject.state,
+                soort=subject.soort,
+                tries=subject.tries,
+                channel=subject.channel,
+                channel_since=subject.channel_since,
+                created_at=subject.created_at,
+                give_up_at=subject.give_up_at,
+                proof=subject.proof,
+                channels=channels,
+            ),
+            at,
+        )
+        happening, state = decision.steps[-1]
+        return Record(
+            row,
+            happening=happening,
+            state=state,
+            proof=decision.proof,
+            channel=decision.channel,
+            next_action_at=decision.next_action_at,
+            events=tuple(self._event(name, subject, decision, at) for name in decision.events),
+            tasks=(self._task(decision.task, subject, at),) if decision.task else (),
+        )
+
+    # -- parts ------------------------------------------------------------------------------------------------------
+
+    def _effect(self, answer: Answer, state: State, proof: int) -> Effect:
+        said = meaning(answer)
+        return receipt_effect(state, proof) if said == "receipt" else answer_effect(state, said)
+
+    def _event(self, name: str, about: About, decision: Decision, at: int) -> Event:
+        proof = decision.proof if name in ("bezorging-afgeleverd", "ontvangst-bevestigd") else None
+        channel = about.channel if name == "bezorging-afgeleverd" else None
+        return self._about(name, about, at, kanaal=channel, bewijskracht=proof)
+
+    def _answer_event(self, name: str, about: About, proof: int, answer: Answer | None, at: int) -> Event:
+        if name != "antwoord-ontvangen" or answer is None:
+            return self._about(name, about, at, bewijskracht=proof)
+        return self._about(name, about, at, antwoord=to_wire(answer))
+
+    def _about(self, name: str, about: About, at: int, **more: object) -> Event:
+        return self._events.make(
+            name,
+            at,
+            about.gemeente,
+            (about.dossier_id, about.key),
+            dossierkenmerk=about.kenmerk,
+            versie=about.versie,
+            schuldeiser=about.creditor,
+            bezorging=about.id,
+            **more,
+        )
+
+    def _task(self, soort: str, about: About, at: int) -> Task:
+        return Task(
+            id=self._new_id(at),
+            soort=soort,
+            created_at=at,
+            detail=TASK_DETAILS[soort],
+            gemeente=about.gemeente,
+            dossier_id=about.dossier_id,
+            delivery_id=about.id,
+            creditor=about.creditor,
+        )
+
+    def _row(
+        self, about: About, kind: str, source: str, author: str, raw: bytes, answer: Answer | None, at: int
+    ) -> dict[str, object]:
+        identifier = self._new_id(at)
+        wire = None if answer is None else self._sealer.seal(
+            about.key, msgspec.json.encode(to_wire(answer)), aad("evidence", identifier, "answer")
+        )
+        return {
+            "id": identifier,
+            "delivery_id": about.id,
+            "creditor": author,
+            "channel": about.channel,
+            "kind": kind,
+            "soort": None if answer is None else str(answer.soort),
+            "source": source,
+            "digest": hashlib.sha256(raw).digest(),
+            "raw": self._sealer.seal(about.key, raw, aad("evidence", identifier, "raw")),
+            "answer": None
+            if wire is None
+            else self._sealer.seal(about.key, wire, aad("evidence", identifier, "answer")),
+            "received_at": at,
+        }
+
+
+def reasons(violations: Collection[Violation]) -> tuple[str, ...]:
+    """Violations as lines for whoever sent the answer: field and rule, never a value."""
+    return tuple(f"{violation.pad}: {violation.melding} ({violation.code})" for violation in violations)

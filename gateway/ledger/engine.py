@@ -1,0 +1,112 @@
+"""One ledger, two engines: every transaction is a plain function of a connection, run whole.
+
+On PostgreSQL it runs over asyncpg inside a greenlet; on SQLite on the one writer thread, so that a transaction costs
+one hop to the thread and not one per statement. SQLite: WAL, synchronous FULL, BEGIN IMMEDIATE. Neither is ever
+asked to trade durability for speed.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+POOL_SIZE = 6
+LOCK_TIMEOUT_SECONDS = 30
+
+
+class LedgerAway(Exception):
+    """The ledger cannot be reached or cannot write now (connection, shutdown, disk full): try again later."""
+
+
+class Contention(Exception):
+    """Two transactions met (deadlock, serialisation, a unique key taken meanwhile): try this one again."""
+
+
+_AWAY_CLASSES = ("08", "53", "57P", "58")
+_CONTENTION = ("40001", "40P01", "23505")
+_SQLITE_CONTENTION = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE)
+
+
+def _translate(why: DBAPIError) -> Exception:
+    """The database's error as ours; anything else (a bug in a statement) stays as it is."""
+    if why.connection_invalidated:
+        return LedgerAway("verbinding met het grootboek verbroken")
+    if isinstance(why.orig, sqlite3.Error):
+        if isinstance(why.orig, sqlite3.IntegrityError):
+            return Contention("unique") if why.orig.sqlite_errorcode in _SQLITE_CONTENTION else why
+        return LedgerAway(why.orig.sqlite_errorname) if isinstance(why.orig, sqlite3.OperationalError) else why
+    state = str(getattr(why.orig, "sqlstate", None) or "")
+    if state in _CONTENTION:
+        return Contention(state)
+    if state.startswith(_AWAY_CLASSES):
+        return LedgerAway(f"SQLSTATE {state}")
+    return why
+
+
+class Ledger:
+    """Runs transactions. `url`: `sqlite:///…` or `postgresql://…` (also with a driver named)."""
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        self.embedded = parsed.get_backend_name() == "sqlite"
+        self.sync_url = parsed.set(drivername="sqlite" if self.embedded else "postgresql+asyncpg")
+        self._sync: Engine | None = None
+        self._async: AsyncEngine | None = None
+        self._thread = ThreadPoolExecutor(1, "grootboek")
+        if self.embedded:
+            self._sync = create_engine(
+                self.sync_url, connect_args={"check_same_thread": False, "timeout": LOCK_TIMEOUT_SECONDS}
+            )
+            event.listen(self._sync, "connect", _sqlite_settings)
+            event.listen(self._sync, "begin", _begin_immediate)
+        else:
+            self._async = create_async_engine(
+                self.sync_url, pool_size=POOL_SIZE, max_overflow=0, pool_use_lifo=True, pool_pre_ping=False
+            )
+
+    async def run(
+        self, transaction: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run one transaction and commit it. Raises LedgerAway, Contention; whatever it raises is rolled back."""
+        try:
+            if self._async is not None:
+                async with self._async.begin() as connection:
+                    return await connection.run_sync(transaction, *args, **kwargs)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._thread, lambda: self.run_now(transaction, *args, **kwargs))
+        except DBAPIError as why:
+            raise _translate(why) from why
+        except (OSError, TimeoutError) as why:
+            raise LedgerAway(type(why).__name__) from why
+
+    def run_now(self, transaction: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same on the calling thread; SQLite only."""
+        if self._sync is None:
+            raise TypeError("only an embedded ledger runs on the calling thread")
+        with self._sync.begin() as connection:
+            return transaction(connection, *args, **kwargs)
+
+    async def aclose(self) -> None:
+        if self._async is not None:
+            await self._async.dispose()
+        if self._sync is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._sync.dispose)
+        self._thread.shutdown()
+
+
+def _sqlite_settings(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_immediate(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,201 @@
+"""What creditors tell us: recorded once per source, in any state, and only for a delivery of theirs."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from msgspec import Struct, structs
+from sqlalchemy import Connection, insert, select, update
+
+from gateway.core.lifecycle import AWAITING_ANSWER, SETTLED, Happening, State
+from gateway.ledger.outbox import Event, add_events
+from gateway.ledger.queue import Lane, release_next
+from gateway.ledger.schema import answer_page, callback, delivery, dossier, evidence, transition
+from gateway.ledger.tasks import Task, add_tasks
+
+
+class Subject(Struct, frozen=True):
+    """A delivery that something came in about, under lock."""
+
+    id: str
+    dossier_id: str
+    key: bytes
+    gemeente: str
+    kenmerk: str
+    creditor: str
+    agent_for: str | None
+    soort: str
+    versie: int
+    channel: str
+    channel_since: int
+    state: State
+    proof: int
+    tries: int
+    created_at: int
+    give_up_at: int
+    decision: str | None
+
+
+class Record(Struct, frozen=True):
+    """What to write about it. `row` is the evidence row; without `happening` nothing moves."""
+
+    row: dict[str, object]
+    happening: Happening | None = None
+    state: State | None = None
+    proof: int = 0
+    decision: str | None = None
+    channel: str | None = None
+    next_action_at: int | None = None
+    events: tuple[Event, ...] = ()
+    tasks: tuple[Task, ...] = ()
+
+
+def _subject(row: Any) -> Subject:
+    fields = {name: getattr(row, name) for name in Subject.__struct_fields__}
+    return Subject(**{**fields, "state": State(row.state)})
+
+
+class Callback(Struct, frozen=True):
+    """Replay protection of a signed answer: its author, `webhook-id` and the SHA-256 of its body."""
+
+    creditor: str
+    webhook_id: str
+    digest: bytes
+
+
+Recorded = Literal["recorded", "repeated", "conflict", "not_yours"]
+
+
+def record(
+    connection: Connection,
+    delivery_id: str,
+    source: str,
+    at: int,
+    judge: Callable[[Subject], Record | None],
+    signed: Callback | None = None,
+) -> tuple[Recorded, list[Lane]]:
+    """Record one thing about a delivery, decided by `judge` under lock.
+
+    `not_yours`: no such delivery, or judge gave None; `conflict`: its `webhook-id` came before with another body.
+    Also returns the lanes that have work because of it.
+    """
+    if signed is not None:
+        before = _digest_before(connection, signed)
+        if before is not None:
+            return ("repeated" if before == signed.digest else "conflict"), []
+    row = connection.execute(
+        select(delivery, dossier.c.key, dossier.c.gemeente, dossier.c.kenmerk)
+        .join(dossier, dossier.c.id == delivery.c.dossier_id)
+        .where(delivery.c.id == delivery_id)
+        .with_for_update(of=delivery)
+    ).one_or_none()
+    if row is None:
+        return "not_yours", []
+    known = connection.execute(
+        select(evidence.c.id).where(evidence.c.delivery_id == delivery_id, evidence.c.source == source)
+    ).first()
+    subject = _subject(row)
+    verdict = judge(subject)
+    if verdict is None:
+        return "not_yours", []
+    if known is not None:
+        return "repeated", []
+    connection.execute(insert(evidence), [verdict.row])
+    if signed is not None:
+        connection.execute(insert(callback), [{**structs.asdict(signed), "at": at}])
+    lanes = _apply(connection, subject, verdict, at) if verdict.happening and verdict.state else []
+    add_events(connection, verdict.events)
+    add_tasks(connection, verdict.tasks)
+    return "recorded", lanes
+
+
+def _digest_before(connection: Connection, signed: Callback) -> bytes | None:
+    return connection.execute(
+        select(callback.c.digest).where(
+            callback.c.creditor == signed.creditor, callback.c.webhook_id == signed.webhook_id
+        )
+    ).scalar_one_or_none()
+
+
+def _apply(connection: Connection, subject: Subject, verdict: Record, at: int) -> list[Lane]:
+    connection.execute(
+        update(delivery)
+        .where(delivery.c.id == subject.id)
+        .values(
+            state=verdict.state,
+            proof=verdict.proof,
+            decision=verdict.decision or subject.decision,
+            channel=verdict.channel or subject.channel,
+            next_action_at=verdict.next_action_at,
+        )
+    )
+    connection.execute(
+        insert(transition),
+        [
+            {
+                "delivery_id": subject.id,
+                "at": at,
+                "happening": verdict.happening,
+                "before": subject.state,
+                "after": verdict.state,
+                "cause": verdict.row["id"],
+            }
+        ],
+    )
+    return release_next(connection, [subject.id], at) if verdict.state in SETTLED else []
+
+
+def open_deliveries(connection: Connection, creditor: str, channel: str, limit: int) -> Sequence[Any]:
+    """Handed over on this lane and not answered yet, oldest first: id, soort, reference, handed_over_at."""
+    return connection.execute(
+        select(delivery.c.id, delivery.c.soort, delivery.c.reference, delivery.c.handed_over_at)
+        .where(
+            delivery.c.creditor == creditor,
+            delivery.c.channel == channel,
+            delivery.c.state.in_([str(state) for state in AWAITING_ANSWER]),
+        )
+        .order_by(delivery.c.id)
+        .limit(limit)
+    ).all()
+
+
+class Page(Struct, frozen=True):
+    """The answer page of one mail."""
+
+    delivery_id: str
+    creditor: str
+    reference_hashes: tuple[str, ...]
+    wrong: int
+    decided: bool
+    expires_at: int
+
+
+def page(connection: Connection, token_hash: bytes) -> Page | None:
+    row = connection.execute(
+        select(answer_page, delivery.c.creditor)
+        .join(delivery, delivery.c.id == answer_page.c.delivery_id)
+        .where(answer_page.c.token_hash == token_hash)
+    ).one_or_none()
+    if row is None:
+        return None
+    hashes = tuple(row.reference_hashes.split())
+    return Page(row.delivery_id, row.creditor, hashes, row.wrong, row.decided, row.expires_at)
+
+
+def count_wrong_reference(connection: Connection, token_hash: bytes) -> int:
+    """One more wrong reference on this page; returns how many there are now."""
+    return connection.execute(
+        update(answer_page)
+        .where(answer_page.c.token_hash == token_hash)
+        .values(wrong=answer_page.c.wrong + 1)
+        .returning(answer_page.c.wrong)
+    ).scalar_one()
+
+
+def close_page(connection: Connection, token_hash: bytes) -> bool:
+    """The decision was taken on this page; False where it had been already."""
+    closed = connection.execute(
+        update(answer_page)
+        .where(answer_page.c.token_hash == token_hash, answer_page.c.decided.is_(False))
+        .values(decided=True)
+    )
+    return closed.rowcount == 1

@@ -1,0 +1,197 @@
+"""Accepting a batch of messages: what is known is read under lock, the caller plans, everything is written at once."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
+
+from msgspec import Struct, field
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
+
+from gateway.core.lifecycle import State
+from gateway.core.route import Earlier
+from gateway.ledger.outbox import Event, add_events
+from gateway.ledger.schema import delivery, dossier, message, payload, refusal
+from gateway.ledger.tasks import Task, add_tasks
+
+T = TypeVar("T")
+Row = dict[str, object]
+"""Column name → value of the table it is for."""
+
+
+class DossierRow(Struct):
+    id: str
+    key: bytes
+    versie: int
+
+
+class Kept(Struct, frozen=True):
+    """A message with its payload (`sealed`): a kennisgeving, or one that waits for a missing version."""
+
+    id: str
+    dossier_id: str
+    versie: int
+    sender_oin: str
+    sealed: bytes
+    hold_until: int | None = None
+    checked: Any = None
+    """The message itself where it came in this very batch."""
+
+
+class Known(Struct):
+    """What the ledger knows about the identities and dossiers of a batch."""
+
+    identities: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    """(source, id) → content hash"""
+    dossiers: dict[tuple[str, str], DossierRow] = field(default_factory=dict)
+    """(gemeente, dossierkenmerk) → row"""
+    versions: dict[str, dict[int, bytes]] = field(default_factory=dict)
+    """dossier id → versie → content hash"""
+    earlier: dict[str, list[Earlier]] = field(default_factory=dict)
+    notices: dict[str, list[Kept]] = field(default_factory=dict)
+    """Processed kennisgevingen, by version."""
+    held: dict[str, list[Kept]] = field(default_factory=dict)
+
+
+class Writes(Struct):
+    """The rows of one batch."""
+
+    dossiers: list[Row] = field(default_factory=list)
+    versions: dict[str, int] = field(default_factory=dict)
+    """dossier id → highest version now processed"""
+    messages: list[Row] = field(default_factory=list)
+    payloads: list[Row] = field(default_factory=list)
+    deliveries: list[Row] = field(default_factory=list)
+    refusals: list[Row] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
+    released: dict[str, bool] = field(default_factory=dict)
+    """message id → processed out of order, of messages that no longer wait"""
+    dropped: list[str] = field(default_factory=list)
+    """ids of held messages that were refused after all"""
+
+
+def accept(
+    connection: Connection,
+    identities: Collection[tuple[str, str]],
+    dossiers: Collection[tuple[str, str]],
+    plan: Callable[[Known], tuple[Writes, T]],
+) -> T:
+    """Read what is known of `identities` (source, id) and `dossiers` (gemeente, kenmerk), plan, write."""
+    known = _read(connection, identities, dossiers)
+    writes, answer = plan(known)
+    _write(connection, writes)
+    return answer
+
+
+def _read(
+    connection: Connection, identities: Collection[tuple[str, str]], dossiers: Collection[tuple[str, str]]
+) -> Known:
+    known = Known()
+    if identities:
+        rows = connection.execute(
+            select(message.c.source, message.c.event_id, message.c.hash).where(
+                message.c.event_id.in_([event_id for _, event_id in identities])
+            )
+        )
+        known.identities = {(row.source, row.event_id): row.hash for row in rows}
+    if dossiers:
+        _read_dossiers(connection, known, dossiers)
+    return known
+
+
+def _read_dossiers(connection: Connection, known: Known, dossiers: Collection[tuple[str, str]]) -> None:
+    wanted = set(dossiers)
+    rows = connection.execute(
+        select(dossier.c.id, dossier.c.gemeente, dossier.c.kenmerk, dossier.c.key, dossier.c.versie)
+        .where(dossier.c.kenmerk.in_({kenmerk for _, kenmerk in wanted}))
+        .order_by(dossier.c.id)
+        .with_for_update()
+    )
+    known.dossiers = {
+        (row.gemeente, row.kenmerk): DossierRow(row.id, row.key, row.versie)
+        for row in rows
+        if (row.gemeente, row.kenmerk) in wanted
+    }
+    ids = [row.id for row in known.dossiers.values()]
+    if ids:
+        _read_history(connection, known, ids)
+
+
+def _read_history(connection: Connection, known: Known, ids: Sequence[str]) -> None:
+    wanted = message.c.hold_until.is_not(None) | (message.c.soort == "kennisgeving")
+    messages = connection.execute(
+        select(message, payload.c.sealed)
+        .outerjoin(payload, (payload.c.owner == message.c.id) & (payload.c.kind == "bericht") & wanted)
+        .where(message.c.dossier_id.in_(ids))
+        .order_by(message.c.versie)
+    )
+    for row in messages:
+        known.versions.setdefault(row.dossier_id, {})[row.versie] = row.hash
+        if row.sealed is None:
+            continue
+        kept = Kept(row.id, row.dossier_id, row.versie, row.sender_oin, row.sealed, row.hold_until)
+        (known.notices if row.hold_until is None else known.held).setdefault(row.dossier_id, []).append(kept)
+    deliveries = connection.execute(
+        select(delivery).where(delivery.c.dossier_id.in_(ids)).order_by(delivery.c.id).with_for_update()
+    )
+    for row in deliveries:
+        known.earlier.setdefault(row.dossier_id, []).append(
+            Earlier(
+                row.id,
+                row.creditor,
+                row.agent_for,
+                row.soort,
+                row.versie,
+                State(row.state),
+                row.created_at,
+                row.view_digest,
+            )
+        )
+
+
+def _write(connection: Connection, writes: Writes) -> None:
+    tables: tuple[tuple[Table, list[Row]], ...] = (
+        (dossier, writes.dossiers),
+        (message, writes.messages),
+        (payload, writes.payloads),
+        (delivery, writes.deliveries),
+        (refusal, writes.refusals),
+    )
+    if writes.dropped:
+        connection.execute(delete(message).where(message.c.id.in_(writes.dropped)))
+        connection.execute(delete(payload).where(payload.c.owner.in_(writes.dropped)))
+    for table, rows in tables:
+        if rows:
+            connection.execute(insert(table), rows)
+    if writes.versions:
+        connection.execute(
+            update(dossier).where(dossier.c.id == bindparam("b_id")).values(versie=bindparam("b_versie")),
+            [{"b_id": id_, "b_versie": versie} for id_, versie in writes.versions.items()],
+        )
+    if writes.released:
+        connection.execute(
+            update(message)
+            .where(message.c.id == bindparam("b_id"))
+            .values(hold_until=None, out_of_order=bindparam("b_out_of_order")),
+            [{"b_id": id_, "b_out_of_order": late} for id_, late in writes.released.items()],
+        )
+    add_events(connection, writes.events)
+    add_tasks(connection, writes.tasks)
+
+
+def next_hold(connection: Connection) -> int | None:
+    """When the earliest held message has waited long enough (epoch µs)."""
+    return connection.execute(
+        select(func.min(message.c.hold_until)).where(message.c.hold_until.is_not(None))
+    ).scalar_one()
+
+
+def overdue_holds(connection: Connection, now: int, limit: int) -> list[tuple[str, str]]:
+    """Dossiers (gemeente, kenmerk) with a message that has waited long enough."""
+    rows = connection.execute(
+        select(dossier.c.gemeente, dossier.c.kenmerk)
+        .join(message, message.c.dossier_id == dossier.c.id)
+        .where(message.c.hold_until <= now)
+        .distinct()
+        .limit(limit)
+    )
+    return [(row.gemeente, row.kenmerk) for row in rows]

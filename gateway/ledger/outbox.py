@@ -1,0 +1,88 @@
+"""Events to the sender: written with what caused them, numbered and published afterwards.
+
+The feed's number is given after commit by one gateway at a time, so a reader of the feed never skips an event.
+"""
+
+from collections.abc import Sequence
+
+from msgspec import Struct, structs
+from sqlalchemy import BigInteger, Connection, bindparam, func, insert, select, text, update
+
+from gateway.ledger.schema import dossier, outbox
+
+_NUMBERING_LOCK = 0x6B6E6773
+"""Key of the PostgreSQL advisory lock under which numbers are given; SQLite has one writer."""
+
+
+class Event(Struct, frozen=True):
+    """A CloudEvent on its way. `sealed` with the dossier's key, or the gateway's where there is no dossier."""
+
+    id: str
+    name: str
+    gemeente: str
+    dossier_id: str | None
+    sealed: bytes
+    next_at: int
+
+
+class Outgoing(Struct, frozen=True):
+    """A numbered event to publish; `key` is the dossier's wrapped key, None for the gateway's own."""
+
+    id: str
+    nr: int
+    name: str
+    gemeente: str
+    sealed: bytes
+    key: bytes | None
+
+
+def add_events(connection: Connection, events: Sequence[Event]) -> None:
+    if events:
+        connection.execute(insert(outbox), [structs.asdict(event) for event in events])
+
+
+def take_events(connection: Connection, limit: int, now: int, again_at: int | None) -> list[Outgoing]:
+    """Number what has no number yet and return what is due, in order.
+
+    `again_at`: when they are due again if nobody says `published` (a lease). None: numbering is all there is to do.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _NUMBERING_LOCK})
+    rows = connection.execute(
+        select(outbox.c.id, outbox.c.nr, outbox.c.name, outbox.c.gemeente, outbox.c.sealed, dossier.c.key)
+        .outerjoin(dossier, dossier.c.id == outbox.c.dossier_id)
+        .where(outbox.c.next_at <= now)
+        .order_by(outbox.c.next_at, outbox.c.id)
+        .limit(limit)
+    ).all()
+    if not rows:
+        return []
+    last: int = connection.execute(select(func.coalesce(func.max(outbox.c.nr), 0, type_=BigInteger))).scalar_one()
+    taken = []
+    for row in rows:
+        nr = row.nr
+        if nr is None:
+            last += 1
+            nr = last
+        taken.append(Outgoing(row.id, nr, row.name, row.gemeente, row.sealed, row.key))
+    connection.execute(
+        update(outbox)
+        .where(outbox.c.id == bindparam("b_id"))
+        .values(nr=bindparam("b_nr", type_=BigInteger), next_at=bindparam("b_next", type_=BigInteger)),
+        [{"b_id": event.id, "b_nr": event.nr, "b_next": again_at} for event in taken],
+    )
+    return taken
+
+
+def published(connection: Connection, ids: Sequence[str]) -> None:
+    connection.execute(update(outbox).where(outbox.c.id.in_(ids)).values(next_at=None))
+
+
+def next_event_due(connection: Connection) -> int | None:
+    """When the earliest event is due (epoch µs); None: the outbox is empty."""
+    return connection.execute(select(func.min(outbox.c.next_at)).where(outbox.c.next_at.is_not(None))).scalar_one()
+
+
+def postpone(connection: Connection, ids: Sequence[str], at: int) -> None:
+    """These were not confirmed: due again at `at` (epoch µs)."""
+    connection.execute(update(outbox).where(outbox.c.id.in_(ids)).values(next_at=at))

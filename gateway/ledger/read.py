@@ -1,0 +1,116 @@
+"""Looking things up, for the API, the command line and the answer page. Nothing here changes anything."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from gateway.ledger.schema import attempt, delivery, dossier, evidence, message, outbox, refusal, task, transition
+
+Rows = Sequence[Any]
+
+
+def dossiers(
+    connection: Connection,
+    *,
+    gemeenten: Collection[str] | None = None,
+    kenmerk: str | None = None,
+    dossier_id: str | None = None,
+    after: str = "",
+    limit: int = 100,
+) -> Rows:
+    """Dossiers with at least one processed message, by id; `gemeenten` None: of all. `after`: an id to go on from."""
+    query = select(dossier).where(dossier.c.versie > 0, dossier.c.id > after).order_by(dossier.c.id).limit(limit)
+    if gemeenten is not None:
+        query = query.where(dossier.c.gemeente.in_(gemeenten))
+    if kenmerk is not None:
+        query = query.where(dossier.c.kenmerk == kenmerk)
+    if dossier_id is not None:
+        query = query.where(dossier.c.id == dossier_id)
+    return connection.execute(query).all()
+
+
+_DELIVERY = select(
+    *[column for column in delivery.c if column.name != "view_digest"],
+    dossier.c.gemeente,
+    dossier.c.kenmerk,
+    dossier.c.key,
+).join(dossier, dossier.c.id == delivery.c.dossier_id)
+
+
+def deliveries_of(connection: Connection, dossier_ids: Collection[str]) -> Rows:
+    return connection.execute(_DELIVERY.where(delivery.c.dossier_id.in_(dossier_ids)).order_by(delivery.c.id)).all()
+
+
+def delivery_with(connection: Connection, delivery_id: str) -> tuple[Any, Rows, Rows, Rows] | None:
+    """A delivery with its attempts, its evidence and its transitions, each oldest first."""
+    row = connection.execute(_DELIVERY.where(delivery.c.id == delivery_id)).one_or_none()
+    if row is None:
+        return None
+    return (
+        row,
+        connection.execute(select(attempt).where(attempt.c.delivery_id == delivery_id).order_by(attempt.c.nr)).all(),
+        connection.execute(select(evidence).where(evidence.c.delivery_id == delivery_id).order_by(evidence.c.id)).all(),
+        connection.execute(
+            select(transition).where(transition.c.delivery_id == delivery_id).order_by(transition.c.nr)
+        ).all(),
+    )
+
+
+def deliveries(
+    connection: Connection,
+    *,
+    creditor: str | None = None,
+    state: str | None = None,
+    gemeente: str | None = None,
+    after: str = "",
+    limit: int = 100,
+) -> Rows:
+    query = _DELIVERY.where(delivery.c.id > after).order_by(delivery.c.id).limit(limit)
+    if creditor is not None:
+        query = query.where(delivery.c.creditor == creditor)
+    if state is not None:
+        query = query.where(delivery.c.state == state)
+    if gemeente is not None:
+        query = query.where(dossier.c.gemeente == gemeente)
+    return connection.execute(query).all()
+
+
+def messages_of(connection: Connection, dossier_id: str) -> Rows:
+    return connection.execute(
+        select(message).where(message.c.dossier_id == dossier_id).order_by(message.c.versie)
+    ).all()
+
+
+def tasks_of(connection: Connection, dossier_id: str) -> Rows:
+    return connection.execute(select(task).where(task.c.dossier_id == dossier_id).order_by(task.c.id)).all()
+
+
+def feed(connection: Connection, gemeenten: Collection[str] | None, after: int, limit: int) -> Rows:
+    """Numbered events after `after`, in order; `gemeenten` None: of all. `key` opens `sealed`."""
+    query = (
+        select(outbox.c.id, outbox.c.nr, outbox.c.name, outbox.c.gemeente, outbox.c.sealed, dossier.c.key)
+        .outerjoin(dossier, dossier.c.id == outbox.c.dossier_id)
+        .where(outbox.c.nr > after)
+        .order_by(outbox.c.nr)
+        .limit(limit)
+    )
+    if gemeenten is not None:
+        query = query.where(outbox.c.gemeente.in_(gemeenten))
+    return connection.execute(query).all()
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """Deliveries per state."""
+    rows = connection.execute(select(delivery.c.state, func.count().label("number")).group_by(delivery.c.state))
+    return {row.state: row.number for row in rows}
+
+
+def creditor_counts(connection: Connection) -> Rows:
+    """(creditor, channel, soort, state, decision, number) of all deliveries."""
+    columns = (delivery.c.creditor, delivery.c.channel, delivery.c.soort, delivery.c.state, delivery.c.decision)
+    return connection.execute(select(*columns, func.count().label("number")).group_by(*columns)).all()
+
+
+def refusals(connection: Connection, limit: int = 100) -> Rows:
+    return connection.execute(select(refusal).order_by(refusal.c.id.desc()).limit(limit)).all()

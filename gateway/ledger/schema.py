@@ -1,0 +1,249 @@
+"""The tables. Times are epoch microseconds (UTC); ids are UUIDv7 text; what is personal is sealed bytes.
+
+dossier ─┬─ message ── delivery ─┬─ attempt        intent before I/O, result after it
+         │                       ├─ transition     every change of state, with its cause
+         │                       ├─ evidence       what the creditor told us: answers, receipts, bounces
+         │                       └─ answer_page    hash of the token in a mail
+         └─ payload                                sealed: messages, views, renditions; erased on its own
+outbox   events to the sender, numbered for the feed     task     what a person must look at
+refusal  input that was refused or quarantined           creditor_entry  the register and its history
+spool    the embedded queue                              callback        replay protection of signed answers
+                                                         closed_lane     channels whose peer is gone for good
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s"}
+)
+Serial = BigInteger().with_variant(Integer, "sqlite")
+
+dossier = Table(
+    "dossier",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("gemeente", Text, nullable=False),
+    Column("kenmerk", Text, nullable=False),
+    Column("key", LargeBinary, nullable=False),  # the dossier's own data key, wrapped; destroy it and all is unreadable
+    Column("versie", Integer, nullable=False),  # highest version processed; 0: only messages on hold so far
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("kenmerk", "gemeente"),
+)
+
+message = Table(
+    "message",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("dossier_id", Text, nullable=False),
+    Column("versie", Integer, nullable=False),
+    Column("soort", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False),  # over the RFC 8785 form of type + data
+    Column("sender_oin", Text, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("hold_until", BigInteger),  # set: waits for a missing version
+    Column("out_of_order", Boolean, nullable=False),  # processed although a version before it was missing
+    UniqueConstraint("event_id", "source"),
+    UniqueConstraint("dossier_id", "versie"),
+)
+Index("ix_message_hold", message.c.hold_until, sqlite_where=text("hold_until IS NOT NULL"),
+      postgresql_where=text("hold_until IS NOT NULL"))  # fmt: skip
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("message_id", Text, nullable=False),
+    Column("dossier_id", Text, nullable=False),
+    Column("creditor", Text, nullable=False),
+    Column("agent_for", Text),  # namens: the creditor for whom this one is told as well
+    Column("soort", Text, nullable=False),
+    Column("versie", Integer, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("channel_since", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("proof", SmallInteger, nullable=False),
+    Column("fence", Integer, nullable=False),  # number of the claim that may settle; also the attempt's number
+    Column("tries", Integer, nullable=False),  # attempts that spent retry budget on this channel
+    Column("owner", Text),  # the gateway that holds the claim
+    Column("next_action_at", BigInteger),  # due; the end of the lease while busy; null when nothing is to be done
+    Column("waits_for", Text),  # the delivery that must be handed over first
+    Column("created_at", BigInteger, nullable=False),
+    Column("give_up_at", BigInteger, nullable=False),
+    Column("handed_over_at", BigInteger),
+    Column("reference", Text),  # what the peer calls it
+    Column("view_digest", LargeBinary, nullable=False),
+    Column("decision", Text),  # soort of the current answer
+)
+Index("ix_delivery_dossier", delivery.c.dossier_id, delivery.c.creditor)
+Index("ix_delivery_message", delivery.c.message_id)
+for _name, _columns, _where in (
+    ("due", ("creditor", "channel", "next_action_at"), "next_action_at IS NOT NULL AND waits_for IS NULL"),
+    ("waits_for", ("waits_for",), "waits_for IS NOT NULL"),
+    ("open", ("creditor", "channel"), "state IN ('afgeleverd', 'ontvangen')"),
+):
+    Index(
+        f"ix_delivery_{_name}",
+        *(delivery.c[column] for column in _columns),
+        sqlite_where=text(_where),
+        postgresql_where=text(_where),
+    )
+
+payload = Table(
+    "payload",
+    metadata,
+    Column("owner", Text, primary_key=True),  # a message id or a delivery id
+    Column("kind", Text, primary_key=True),  # bericht | aanzicht | verzonden:<channel>
+    Column("dossier_id", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("delivery_id", Text, primary_key=True),
+    Column("nr", Integer, primary_key=True),  # the fencing token of the claim
+    Column("channel", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the frozen bytes
+    Column("started_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Column("outcome", Text),
+    Column("code", Text),
+    Column("reply", LargeBinary),  # sealed
+    Column("stale", Boolean, nullable=False),  # the result came after the claim was lost: evidence only
+)
+
+transition = Table(
+    "transition",
+    metadata,
+    Column("nr", Serial, primary_key=True, autoincrement=True),
+    Column("delivery_id", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("happening", Text, nullable=False),
+    Column("before", Text, nullable=False),
+    Column("after", Text, nullable=False),
+    Column("cause", Text),  # attempt number or evidence id
+)
+Index("ix_transition_delivery_id", transition.c.delivery_id)
+
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("delivery_id", Text, nullable=False),
+    Column("creditor", Text, nullable=False),  # its author
+    Column("channel", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # answer | receipt | bounce | human | invalid
+    Column("soort", Text),  # of an answer
+    Column("source", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of what was received
+    Column("raw", LargeBinary, nullable=False),  # sealed
+    Column("answer", LargeBinary),  # sealed JSON
+    Column("received_at", BigInteger, nullable=False),
+    UniqueConstraint("delivery_id", "source"),
+)
+
+answer_page = Table(
+    "answer_page",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),
+    Column("delivery_id", Text, nullable=False),
+    Column("reference_hashes", Text, nullable=False),  # keyed hashes, hex, separated by spaces
+    Column("wrong", SmallInteger, nullable=False),
+    Column("decided", Boolean, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
+callback = Table(
+    "callback",
+    metadata,
+    Column("creditor", Text, primary_key=True),
+    Column("webhook_id", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("nr", BigInteger, unique=True),  # the feed's number, given after commit, in one serialised step
+    Column("name", Text, nullable=False),
+    Column("gemeente", Text, nullable=False),  # 'onbekend' where no sender is known
+    Column("dossier_id", Text),  # whose key seals it; null: the gateway's
+    Column("sealed", LargeBinary, nullable=False),  # the CloudEvent
+    Column("next_at", BigInteger),  # to be numbered or published; null when done
+)
+Index("ix_outbox_feed", outbox.c.gemeente, outbox.c.nr)
+Index("ix_outbox_due", outbox.c.next_at, sqlite_where=text("next_at IS NOT NULL"),
+      postgresql_where=text("next_at IS NOT NULL"))  # fmt: skip
+
+task = Table(
+    "task",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("soort", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("gemeente", Text),
+    Column("dossier_id", Text),
+    Column("delivery_id", Text),
+    Column("creditor", Text),
+    Column("detail", Text, nullable=False),  # Dutch, no personal data
+)
+Index("ix_task_delivery_id", task.c.delivery_id)
+
+refusal = Table(
+    "refusal",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("received_at", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),  # geweigerd | geparkeerd
+    Column("door", Text, nullable=False),  # amqp | http | spool | wacht
+    Column("sender", Text),
+    Column("gemeente", Text),
+    Column("source", Text),
+    Column("event_id", Text),
+    Column("violations", Text, nullable=False),  # JSON [{pad, code, melding}], never a value
+    Column("body", LargeBinary, nullable=False),  # sealed with the gateway's key
+)
+
+creditor_entry = Table(
+    "creditor_entry",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("document", Text),  # JSON; null: taken out of the register
+    Column("applied_at", BigInteger, nullable=False),
+)
+
+closed_lane = Table(
+    "closed_lane",
+    metadata,
+    Column("creditor", Text, primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+)
+
+spool = Table(
+    "spool",
+    metadata,
+    Column("nr", Serial, primary_key=True, autoincrement=True),
+    Column("sender", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("enqueued_at", BigInteger, nullable=False),
+)

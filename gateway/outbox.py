@@ -1,0 +1,100 @@
+"""The outbox stage: events get their feed number, are published with confirms, and are then done."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from msgspec import Struct
+
+from gateway.clock import Clock
+from gateway.core.lane import SECOND
+from gateway.events import Events
+from gateway.ledger import outbox
+from gateway.ledger.engine import Contention, Ledger, LedgerAway
+from gateway.ledger.outbox import Outgoing
+from gateway.log import logger
+
+log = logger(__name__)
+
+BATCH = 400
+LINGER = 0.004
+LEDGER_PAUSE = 0.5
+CONFIRM_LEASE = 60 * SECOND
+"""An event taken but not said to be published within this time is published again, with the same id."""
+SWEEP = 5.0
+"""Seconds after which events of another gateway that vanished are looked for."""
+
+
+class Publication(Struct, frozen=True):
+    """One event on its way to the broker: structured CloudEvent, routing key `<gemeente>.<event>`."""
+
+    id: str
+    routing_key: str
+    body: bytes
+
+
+Publish = Callable[[Sequence[Publication]], Awaitable[Sequence[str]]]
+"""Publishes all with confirms and returns the ids that the broker confirmed or that no queue wanted (returned)."""
+
+
+class Outbox:
+    """`publish` None: nobody listens but the feed, numbering is all there is to do."""
+
+    def __init__(self, ledger: Ledger, events: Events, clock: Clock, publish: Publish | None) -> None:
+        self._ledger = ledger
+        self._events = events
+        self._clock = clock
+        self._publish = publish
+        self._wake = asyncio.Event()
+        self.numbered = asyncio.Condition()
+        """Notified when the feed has grown."""
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    async def run(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                taken = await self._round()
+            except (LedgerAway, Contention) as why:
+                log.warning("ledger_away", stap="gebeurtenissen", reden=str(why))
+                await asyncio.sleep(LEDGER_PAUSE)
+                continue
+            if taken < BATCH:
+                await self._sleep()
+
+    async def _sleep(self) -> None:
+        try:
+            async with asyncio.timeout(SWEEP):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(LINGER)
+
+    async def _round(self) -> int:
+        """One batch: take, publish, mark. Returns how many were taken."""
+        now = self._clock.micros()
+        again_at = None if self._publish is None else now + CONFIRM_LEASE
+        taken = await self._ledger.run(outbox.take_events, BATCH, now, again_at)
+        if not taken:
+            return 0
+        async with self.numbered:
+            self.numbered.notify_all()
+        if self._publish is not None:
+            publications = [
+                Publication(
+                    event.id, f"{event.gemeente}.{event.name}", self._events.open(event.id, event.sealed, event.key)
+                )
+                for event in taken
+            ]
+            confirmed = await self._publish(publications)
+            if confirmed:
+                await self._ledger.run(outbox.published, confirmed)
+            unconfirmed = {event.id for event in taken}.difference(confirmed)
+            if unconfirmed:
+                await self._ledger.run(outbox.postpone, list(unconfirmed), self._clock.micros())
+        return len(taken)
+
+    def _publication(self, event: Outgoing) -> Publication:
+        body = self._events.open(event.id, event.sealed, event.key)
+        return Publication(event.id, f"{event.gemeente}.{event.name}", body)

@@ -1,0 +1,35 @@
+"""Secrets by reference, and what can be wrong with settings. Everybody imports these names from `gateway.contract`.
+
+SettingsRefused     a setting is absent, unknown or wrong
+SecretMissing       a secret that settings name is not there
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
+
+Reference = Annotated[str, Meta(pattern="^(file:|env:).")]
+"""The type of a setting that names a secret: `file:/absolute/path` or `env:NAME`."""
+
+
+class SettingsRefused(Exception):
+    """A setting is absent, unknown or wrong. The text names table and key, never a secret's value."""
+
+
+class SecretMissing(Exception):
+    """A secret is named by reference, and the file or variable is not there or not readable."""
+
+
+def read_secret(reference: str) -> bytes:
+    """The bytes behind `file:/absolute/path` or `env:NAME`; raises SecretMissing, SettingsRefused."""
+    kind, _, name = reference.partition(":")
+    try:
+        if kind == "file":
+            return Path(name).read_bytes()
+        if kind == "env":
+            return os.environb[name.encode()]
+    except (OSError, KeyError) as why:
+        raise SecretMissing(f"{reference}: {type(why).__name__}") from why
+    raise SettingsRefused("a secret is given as file:<path> or env:<NAME>")

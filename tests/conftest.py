@@ -1,0 +1,112 @@
+"""Servers and databases for every test.
+
+A real RabbitMQ and a real PostgreSQL are started at most once per run, when the first test asks for one. With
+`KENNISGEVING_TEST_AMQP_URL` or `KENNISGEVING_TEST_POSTGRES_URL` an existing one is used instead; that broker must know
+the users below, each with the password in the URL. Without a server a local run skips what needs it, loudly; CI fails.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NoReturn, Protocol
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import aio_pika
+import pytest
+
+from gateway.sandbox.broker import GATEWAY
+from tests.servers import Databases, PostgreSQL, RabbitMQ, ServerMissing
+
+SENDERS = {
+    "gem-0363": ["0363"],
+    "gem-0344": ["0344"],
+    "samenwerking": ["0518", "0599"],
+    "pauzeknop": ["0363", "0344", "0518", "0599"],
+    # known to the broker only: no sender table of a test names it
+    "vreemde": ["0363"],
+}
+EXCHANGES = ("kennisgeving.in", "kennisgeving.uit")
+QUEUES = ("kennisgeving.intake", "kennisgeving.geparkeerd", *(f"{sender}.uit" for sender in SENDERS))
+
+
+class Broker(Protocol):
+    """A RabbitMQ that runs; whose it is does not matter."""
+
+    def url(self, user: str = GATEWAY) -> str: ...
+
+
+class ExistingBroker:
+    """The broker of `KENNISGEVING_TEST_AMQP_URL`."""
+
+    def __init__(self, url: str) -> None:
+        self._url = urlsplit(url)
+
+    def url(self, user: str = GATEWAY) -> str:
+        place = self._url.netloc.rpartition("@")[2]
+        return urlunsplit(self._url._replace(netloc=f"{user}:{self._url.password}@{place}"))
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitMQ]:
+    """A RabbitMQ of the tests' own, to stop, kill and restart; ask for `broker` too, for a clean one."""
+    if "KENNISGEVING_TEST_AMQP_URL" in os.environ:
+        pytest.skip("an existing broker is in use, which the tests do not stop or restart")
+    with ExitStack() as running:
+        try:
+            server = running.enter_context(RabbitMQ(SENDERS))
+        except ServerMissing as why:
+            _fail_or_skip(why)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgreSQL]:
+    """A PostgreSQL of the tests' own, to stop, kill and restart; ask for `postgres_url` for a database in it."""
+    if "KENNISGEVING_TEST_POSTGRES_URL" in os.environ:
+        pytest.skip("an existing PostgreSQL is in use, which the tests do not stop or restart")
+    with ExitStack() as running:
+        try:
+            server = running.enter_context(PostgreSQL())
+        except ServerMissing as why:
+            _fail_or_skip(why)
+        yield server
+
+
+@pytest.fixture
+async def broker(request: pytest.FixtureRequest) -> Broker:
+    """A broker without the gateway's exchanges and queues and without the senders' own queues `<sender>.uit`."""
+    existing = os.environ.get("KENNISGEVING_TEST_AMQP_URL")
+    running: Broker = ExistingBroker(existing) if existing else request.getfixturevalue("rabbitmq")
+    async with await aio_pika.connect(running.url()) as connection, connection.channel() as channel:
+        for exchange in EXCHANGES:
+            await channel.exchange_delete(exchange)
+        for queue in QUEUES:
+            await channel.queue_delete(queue)
+    return running
+
+
+@pytest.fixture
+def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty PostgreSQL database, of this test alone."""
+    existing = os.environ.get("KENNISGEVING_TEST_POSTGRES_URL")
+    databases: Databases = Databases(existing) if existing else request.getfixturevalue("postgres")
+    name = f"test_{uuid4().hex}"
+    yield databases.create_database(name)
+    databases.drop_database(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database for a ledger, of this test alone; every test that asks runs on both engines."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+def _fail_or_skip(why: ServerMissing) -> NoReturn:
+    if "CI" in os.environ:
+        pytest.fail(str(why))
+    pytest.skip(str(why))

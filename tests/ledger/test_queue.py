@@ -1,0 +1,150 @@
+"""The queue of work, on both engines."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import Connection, insert, select
+
+from gateway.core.lane import Decision
+from gateway.core.lifecycle import Happening, State
+from gateway.ledger import queue
+from gateway.ledger.engine import Ledger
+from gateway.ledger.queue import Claimed, Intent, Locked, Result, Settlement
+from gateway.ledger.schema import attempt, delivery, dossier, payload, transition
+from gateway.ledger.upgrade import is_current, upgrade
+
+NOW = 1_800_000_000_000_000
+LEASE = NOW + 30_000_000
+LANE = ("energie-voorbeeld", "webhook")
+
+
+@pytest.fixture
+async def ledger(ledger_url: str) -> AsyncIterator[Ledger]:
+    made = Ledger(ledger_url)
+    await made.run(upgrade)
+    yield made
+    await made.aclose()
+
+
+def _put(connection: Connection, *ids: str, waits_for: str | None = None, soort: str = "kennisgeving") -> None:
+    if connection.execute(select(dossier.c.id)).first() is None:
+        connection.execute(
+            insert(dossier),
+            [{"id": "d", "gemeente": "0363", "kenmerk": "K-1", "key": b"k", "versie": 1, "created_at": NOW}],
+        )
+    rows = [
+        {
+            "id": id_,
+            "message_id": "m",
+            "dossier_id": "d",
+            "creditor": LANE[0],
+            "soort": soort,
+            "versie": 1,
+            "channel": LANE[1],
+            "channel_since": NOW,
+            "state": State.QUEUED,
+            "proof": 0,
+            "fence": 0,
+            "tries": 0,
+            "next_action_at": NOW,
+            "waits_for": waits_for,
+            "created_at": NOW,
+            "give_up_at": NOW * 2,
+            "view_digest": b"v",
+        }
+        for id_ in ids
+    ]
+    connection.execute(insert(delivery), rows)
+    connection.execute(
+        insert(payload), [{"owner": id_, "kind": "aanzicht", "dossier_id": "d", "sealed": b"s"} for id_ in ids]
+    )
+
+
+async def _claim(ledger: Ledger, owner: str = "a", room: int = 10, now: int = NOW) -> list[Claimed]:
+    return await ledger.run(queue.claim, {LANE: room}, owner, now, now + LEASE - NOW)
+
+
+async def _freeze(ledger: Ledger, *claims: Claimed) -> set[str]:
+    intents = [Intent(one.id, one.dossier_id, one.fence, one.channel, b"digest", b"sealed") for one in claims]
+    return await ledger.run(queue.freeze, intents, "a", NOW)
+
+
+def _handed_over(locked: Locked) -> Settlement:
+    steps = ((Happening.HANDED_OVER, State.DELIVERED),)
+    return Settlement(Decision(steps, None, 0, locked.channel, 1, releases_next=True), (), ())
+
+
+async def _settle(ledger: Ledger, claimed: Claimed) -> list[queue.Lane]:
+    result = Result(claimed.id, claimed.fence, claimed.channel, "overgedragen", "200", None, NOW + 1)
+    return await ledger.run(queue.settle, [result], _handed_over)
+
+
+async def _row(ledger: Ledger, id_: str) -> tuple[str, int, int | None]:
+    def read(connection: Connection) -> tuple[str, int, int | None]:
+        row = connection.execute(select(delivery).where(delivery.c.id == id_)).one()
+        return row.state, row.fence, row.next_action_at
+
+    return await ledger.run(read)
+
+
+async def test_the_schema_is_the_one_the_migrations_make(ledger: Ledger) -> None:
+    assert await ledger.run(is_current)
+
+
+async def test_a_claim_takes_what_is_due_once_and_no_more_than_there_is_room_for(ledger: Ledger) -> None:
+    await ledger.run(_put, "1", "2", "3")
+    assert [one.id for one in await _claim(ledger, room=2)] == ["1", "2"]
+    assert [one.id for one in await _claim(ledger, "b")] == ["3"]
+    assert await _claim(ledger) == []
+
+
+async def test_a_delivery_that_waits_for_another_is_claimed_only_after_that_one_is_handed_over(ledger: Ledger) -> None:
+    await ledger.run(_put, "1")
+    await ledger.run(_put, "2", waits_for="1")
+    (first,) = await _claim(ledger)
+    assert first.id == "1"
+    await _freeze(ledger, first)
+    assert await _settle(ledger, first) == [LANE]
+    assert [one.id for one in await _claim(ledger, now=NOW + 2)] == ["2"]
+
+
+async def test_a_lost_lease_is_claimed_again_in_doubt_and_the_late_result_moves_nothing(ledger: Ledger) -> None:
+    await ledger.run(_put, "1")
+    (first,) = await _claim(ledger)
+    await _freeze(ledger, first)
+    (second,) = await _claim(ledger, "b", now=LEASE + 1)
+    assert (second.before, second.fence, second.attempted) == (State.BUSY, first.fence + 1, True)
+    await _settle(ledger, first)
+    assert await _row(ledger, "1") == (State.BUSY, second.fence, LEASE + 1 + LEASE - NOW)
+
+    def read(connection: Connection) -> list[tuple[int, bool]]:
+        return [(row.nr, row.stale) for row in connection.execute(select(attempt).order_by(attempt.c.nr))]
+
+    assert await ledger.run(read) == [(first.fence, True)]
+
+
+async def test_an_intent_is_recorded_only_for_a_claim_that_is_still_held(ledger: Ledger) -> None:
+    await ledger.run(_put, "1")
+    (first,) = await _claim(ledger)
+    (second,) = await _claim(ledger, "b", now=LEASE + 1)
+    assert await _freeze(ledger, first) == set()
+    assert await _freeze(ledger, second) == {"1"}
+
+
+async def test_what_is_given_back_is_due_at_once(ledger: Ledger) -> None:
+    await ledger.run(_put, "1")
+    (first,) = await _claim(ledger)
+    await ledger.run(queue.release, {"1": first.fence}, NOW + 5)
+    assert await _row(ledger, "1") == (State.RETRYING, first.fence, NOW + 5)
+
+
+async def test_every_move_is_on_record_with_the_attempt_that_caused_it(ledger: Ledger) -> None:
+    await ledger.run(_put, "1")
+    (first,) = await _claim(ledger)
+    await _freeze(ledger, first)
+    await _settle(ledger, first)
+
+    def read(connection: Connection) -> list[tuple[str, str, str]]:
+        return [(row.before, row.after, row.cause) for row in connection.execute(select(transition))]
+
+    assert await ledger.run(read) == [(State.BUSY, State.DELIVERED, "1")]

@@ -1,0 +1,345 @@
+"""Real servers for tests, benchmarks and scripts: Debian's RabbitMQ and PostgreSQL, each on free ports of 127.0.0.1.
+
+    with RabbitMQ(senders={"gem-0363": ["0363"]}) as rabbitmq, PostgreSQL() as postgres:
+        rabbitmq.url("gem-0363"), postgres.create_database("ledger")
+
+Each keeps its data in a temporary directory over `stop`, `kill` and `start`, so that a test can take a server away and
+give it back; leaving the context ends every process and removes the directory. Nothing outside it is touched: a
+service of the machine may run beside them.
+"""
+
+import json
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit, urlunsplit
+
+from gateway.sandbox.broker import GATEWAY, definitions
+
+START_WITHIN = 90.0
+STOP_WITHIN = 30.0
+LOOPBACK = "127.0.0.1"
+
+
+class ServerMissing(Exception):
+    """The program is not installed. On Debian: apt-get install rabbitmq-server postgresql."""
+
+
+class ServerFailed(Exception):
+    """The server did not start or stop in time; the text ends with the last lines of its log."""
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Program:
+    """One program in a process group of its own, with its output in a file; started again as often as wanted."""
+
+    def __init__(self, argv: Sequence[str], log: Path, env: Mapping[str, str], account: str | None = None) -> None:
+        self._argv = argv
+        self._log = log
+        self._env = dict(env)
+        self._account = account
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, ready: Callable[[], bool]) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._env,
+                user=self._account,
+                group=self._account,
+                extra_groups=None if self._account is None else (),
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_WITHIN
+        while not ready():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.end(signal.SIGKILL)
+                raise ServerFailed(f"{self._argv[0]} did not start\n{self._last_lines()}")
+            time.sleep(0.02)
+
+    def end(self, how: signal.Signals) -> None:
+        """Signal the process group, wait for its leader and sweep up what is left of the group."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        self._signal(process.pid, how)
+        try:
+            process.wait(STOP_WITHIN)
+        except subprocess.TimeoutExpired:
+            raise ServerFailed(f"{self._argv[0]} did not stop\n{self._last_lines()}") from None
+        finally:
+            self._signal(process.pid, signal.SIGKILL)
+            process.wait()
+
+    @staticmethod
+    def _signal(group: int, how: signal.Signals) -> None:
+        try:
+            os.killpg(group, how)
+        except ProcessLookupError:
+            return
+
+    def _last_lines(self) -> str:
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-30:])
+
+
+class RabbitMQ:
+    """A RabbitMQ node with an epmd of its own.
+
+    Its users are `gateway` and the senders, each with the rights of `gateway.sandbox.broker`.
+    """
+
+    def __init__(self, senders: Mapping[str, Sequence[str]] | None = None, *, management: bool = False) -> None:
+        """`senders`: broker user → gemeente codes. `management`: start the HTTP API too, which takes seconds."""
+        self._scripts = _directory_with("rabbitmq-server", "/usr/lib/rabbitmq/bin")
+        self._senders = senders or {}
+        self._password = secrets.token_hex(16)
+        self.port = free_port()
+        self.management_port = free_port() if management else None
+        self._home = Path(tempfile.mkdtemp(prefix="kennisgeving-rabbitmq-"))
+        self._env = self._environment(free_port(), free_port())
+        self._write_settings()
+        self._epmd = Program(
+            ["epmd", "-address", LOOPBACK, "-port", self._env["ERL_EPMD_PORT"]], self._home / "epmd.log", self._env
+        )
+        self._node = Program([str(self._scripts / "rabbitmq-server")], self._home / "node.log", self._env)
+
+    def url(self, user: str = GATEWAY) -> str:
+        return f"amqp://{user}:{self._password}@{LOOPBACK}:{self.port}/"
+
+    def start(self) -> None:
+        self._node.start(lambda: _speaks_amqp(self.port))
+
+    def stop(self) -> None:
+        self._node.end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """As when the machine loses its power, except that the disk keeps what was written."""
+        self._node.end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def ctl(self, *arguments: str) -> str:
+        """What `rabbitmqctl` prints; takes a second or more."""
+        argv = [str(self._scripts / "rabbitmqctl"), "--quiet", *arguments]
+        return subprocess.run(argv, env=self._env, check=True, capture_output=True, text=True).stdout
+
+    def __enter__(self) -> Self:
+        try:
+            self._epmd.start(lambda: _listens(int(self._env["ERL_EPMD_PORT"])))
+            self.start()
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        # The queues go with the directory, so an orderly stop would be time for nothing.
+        self._node.end(signal.SIGKILL)
+        self._epmd.end(signal.SIGKILL)
+        shutil.rmtree(self._home)
+
+    def _environment(self, epmd_port: int, distribution_port: int) -> dict[str, str]:
+        home = self._home
+        return {
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "HOME": str(home),
+            "ERL_EPMD_ADDRESS": LOOPBACK,
+            "ERL_EPMD_PORT": str(epmd_port),
+            "RABBITMQ_NODENAME": f"kennisgeving-{self.port}@localhost",
+            "RABBITMQ_DIST_PORT": str(distribution_port),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "RABBITMQ_CTL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "RABBITMQ_CTL_DIST_PORT_MIN": "1024",
+            "RABBITMQ_CTL_DIST_PORT_MAX": "65535",
+            "RABBITMQ_CONF_ENV_FILE": str(home / "no-such-file"),
+            "RABBITMQ_CONFIG_FILE": str(home / "rabbitmq.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "enabled_plugins"),
+            "RABBITMQ_MNESIA_BASE": str(home / "data"),
+            "RABBITMQ_GENERATED_CONFIG_DIR": str(home / "config"),
+            "RABBITMQ_LOG_BASE": str(home / "log"),
+            "RABBITMQ_LOGS": "-",
+            # The script then becomes the node instead of watching it, so that ending the node is ending our own child.
+            "RUNNING_UNDER_SYSTEMD": "true",
+        }
+
+    def _write_settings(self) -> None:
+        cookie = self._home / ".erlang.cookie"
+        cookie.write_text(secrets.token_hex(16))
+        cookie.chmod(0o400)
+        settings = [
+            f"listeners.tcp.local = {LOOPBACK}:{self.port}",
+            f"load_definitions = {self._home}/definitions.json",
+            "log.console.level = warning",
+            "disk_free_limit.absolute = 50MB",
+        ]
+        if self.management_port is not None:
+            settings += [f"management.tcp.ip = {LOOPBACK}", f"management.tcp.port = {self.management_port}"]
+        (self._home / "rabbitmq.conf").write_text("\n".join(settings) + "\n")
+        plugins = "" if self.management_port is None else "rabbitmq_management"
+        (self._home / "enabled_plugins").write_text(f"[{plugins}].\n")
+        passwords = dict.fromkeys((GATEWAY, *self._senders), self._password)
+        (self._home / "definitions.json").write_text(json.dumps(definitions(passwords, self._senders)))
+
+
+class Databases:
+    """Makes and removes databases in the PostgreSQL behind `url`, whose user must be allowed to; needs `psql`."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def create_database(self, name: str) -> str:
+        """Make an empty database and return its URL."""
+        self._run(f'CREATE DATABASE "{name}"')
+        return urlunsplit(urlsplit(self._url)._replace(path=f"/{name}"))
+
+    def drop_database(self, name: str) -> None:
+        """Remove a database, ending the sessions in it."""
+        self._run(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def _run(self, statement: str) -> None:
+        argv = ["psql", "-qX", "-v", "ON_ERROR_STOP=1", "-c", statement, self._url]
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ServerFailed(done.stderr)
+
+
+class PostgreSQL(Databases):
+    """A PostgreSQL cluster, fsync on; its superuser `gateway` comes in without a password, from this machine only."""
+
+    def __init__(self) -> None:
+        programs = _directory_with("postgres", *map(str, _newest_first(Path("/usr/lib/postgresql"))))
+        self._home = Path(tempfile.mkdtemp(prefix="kennisgeving-postgresql-"))
+        self._account = _postgres_account(self._home)
+        self._env = {"PATH": f"{programs}:{os.environ['PATH']}", "LANG": "C.UTF-8", "HOME": str(self._home)}
+        self._data = self._home / "data"
+        self.port = free_port()
+        super().__init__(self.url("postgres"))
+        settings = [f"listen_addresses={LOOPBACK}", f"port={self.port}", "unix_socket_directories="]
+        options = [part for setting in settings for part in ("-c", setting)]
+        self._server = Program(
+            [str(programs / "postgres"), "-D", str(self._data), *options],
+            self._home / "server.log",
+            self._env,
+            self._account,
+        )
+
+    def url(self, database: str) -> str:
+        return f"postgresql://{GATEWAY}@{LOOPBACK}:{self.port}/{database}"
+
+    def start(self) -> None:
+        self._server.start(lambda: self._program("pg_isready", "-q", f"-h{LOOPBACK}", f"-p{self.port}") == 0)
+
+    def stop(self) -> None:
+        """A fast shutdown: sessions are ended, what was committed is written out."""
+        self._server.end(signal.SIGINT)
+
+    def kill(self) -> None:
+        """An immediate shutdown: nothing is written out and the next start recovers as after a crash."""
+        self._server.end(signal.SIGQUIT)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def __enter__(self) -> Self:
+        try:
+            initdb = ["initdb", "-D", str(self._data), "-U", GATEWAY, "-A", "trust", "-E", "UTF8", "--no-locale"]
+            if self._program(*initdb, "--no-sync", "--no-instructions") != 0:
+                raise ServerFailed("initdb: " + (self._home / "programs.log").read_text())
+            self.start()
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        self._server.end(signal.SIGQUIT)
+        shutil.rmtree(self._home)
+
+    def _program(self, *argv: str) -> int:
+        with (self._home / "programs.log").open("ab") as log:
+            return subprocess.run(
+                argv,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                user=self._account,
+                group=self._account,
+                extra_groups=None if self._account is None else (),
+                check=False,
+            ).returncode
+
+
+def _directory_with(program: str, *candidates: str) -> Path:
+    for candidate in candidates:
+        if (Path(candidate) / program).exists():
+            return Path(candidate)
+    found = shutil.which(program)
+    if found is None:
+        raise ServerMissing(f"{program} is not installed; on Debian: apt-get install rabbitmq-server postgresql")
+    return Path(found).parent
+
+
+def _newest_first(versions: Path) -> list[Path]:
+    return sorted(versions.glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
+
+
+def _postgres_account(home: Path) -> str | None:
+    """PostgreSQL refuses to run as root: it then gets Debian's account `postgres` and the directory."""
+    if os.getuid() != 0:
+        return None
+    account = pwd.getpwnam("postgres")
+    os.chown(home, account.pw_uid, account.pw_gid)
+    return account.pw_name
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection((LOOPBACK, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _speaks_amqp(port: int) -> bool:
+    """Whether the node answers the AMQP 0-9-1 header with a method frame; users exist by then."""
+    try:
+        with socket.create_connection((LOOPBACK, port), timeout=5) as connection:
+            connection.sendall(b"AMQP\x00\x00\x09\x01")
+            return connection.recv(1) == b"\x01"
+    except OSError:
+        return False
