@@ -50,7 +50,9 @@ async def _look(connection: AbstractConnection, kind: str, name: str, *, made_at
     try:
         await (channel.get_exchange(name) if kind == "uitwisseling" else channel.get_queue(name))
     except ChannelNotFoundEntity:
-        return Finding(made_at_start, f"RabbitMQ: {kind} {name} ontbreekt" + ("; wordt bij de start gemaakt" * made_at_start))
+        return Finding(
+            made_at_start, f"RabbitMQ: {kind} {name} ontbreekt" + ("; wordt bij de start gemaakt" * made_at_start)
+        )
     except AMQPError as why:
         return Finding(None, f"RabbitMQ: {kind} {name} ({type(why).__name__})")
     await channel.close()
@@ -99,7 +101,9 @@ def judge_queue(queue: Mapping[str, Any], parked: str) -> Iterator[Finding]:
     in_force.setdefault("queue-type", queue.get("type"))
     for key, value in wanted.items():
         found = in_force.get(key)
-        yield Finding(found == value, f"{place}: {key} is {found!r}" + ("" if found == value else f", moet {value!r} zijn"))
+        yield Finding(
+            found == value, f"{place}: {key} is {found!r}" + ("" if found == value else f", moet {value!r} zijn")
+        )
     for key in ("message-ttl", "expires", "max-length", "max-length-bytes"):
         if key in in_force:
             yield Finding(False, f"{place}: {key} gooit berichten weg of weigert ze; haal het uit het beleid")

@@ -82,7 +82,9 @@ def _cautions(config: Config) -> Iterator[Finding]:
     if config.gateway.oin.startswith(TEST_OIN):
         yield Finding(True, "[gateway] oin: let op, dit is een test-OIN")
     if _is_short(config.tempo):
-        yield Finding(True, "[tempo] opgeven_na: let op, korter dan 5 werkdagen; een weekend storing wordt niet overleefd")
+        yield Finding(
+            True, "[tempo] opgeven_na: let op, korter dan 5 werkdagen; een weekend storing wordt niet overleefd"
+        )
     if not config.senders:
         yield Finding(True, "[[afzender]]: let op, er is er geen; elk bericht wordt geparkeerd")
 
@@ -152,7 +154,9 @@ async def _check_ledger(url: str, in_force: list[Creditor]) -> AsyncIterator[Fin
     yield Finding(True, "[ledger] bereikbaar")
     yield Finding(True, "[ledger] schema: " + ("het huidige" if current else "wordt bij de start bijgewerkt"))
     for name, (value, is_safe) in settings.items():
-        yield Finding(is_safe, f"[ledger] {name} = {value}" + ("" if is_safe else ": bij stroomuitval gaat iets verloren"))
+        yield Finding(
+            is_safe, f"[ledger] {name} = {value}" + ("" if is_safe else ": bij stroomuitval gaat iets verloren")
+        )
     in_force += [creditor_from_json(document) for document in documents.values()]
 
 

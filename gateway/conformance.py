@@ -20,8 +20,8 @@ Use it from a test module of your own, with pytest and pytest-asyncio installed:
     class TestPigeon(Conformance):
         can_resolve = True                          # `resolve` can ask the peer what it has
 
-Fixtures to provide, in the module or in the class: `peer`, `endpoint`, `channel`. Put `pytest.register_assert_rewrite("gateway.conformance")` in
-`conftest.py` to see the values of a failed comparison.
+Fixtures to provide, in the module or in the class: `peer`, `endpoint`, `channel`. With
+`pytest.register_assert_rewrite("gateway.conformance")` in `conftest.py` a failed comparison shows its values.
 """
 
 # ruff: noqa: S101  asserts are what this module is for

@@ -16,13 +16,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Concatenate, ParamSpec, TypeVar
 
-import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection
 
 from gateway.batches import LEDGER_PAUSE, Batches
 from gateway.clock import Clock
-from gateway.contract import DeliveryId, Draft, Link, Parcel, Rendition, View
+from gateway.contract import DeliveryId, Draft, Link, Parcel, Rendition
 from gateway.core.creditor import Creditor
 from gateway.core.lane import SECOND, Decision, Standing, decide
 from gateway.core.lifecycle import State
@@ -38,6 +37,7 @@ from gateway.core.outcome import (
 )
 from gateway.core.progress import TYPE
 from gateway.core.retry import Policy
+from gateway.core.view import read_view
 from gateway.events import rfc3339
 from gateway.evidence import Testimony
 from gateway.ledger import queue
@@ -60,7 +60,6 @@ SLOW_RENDERS_AT_ONCE = 2
 PAGE_LIFETIME = 400 * 24 * 3600 * SECOND
 """An answer page outlives the longest pause."""
 
-_decode_view = msgspec.json.Decoder(View).decode
 
 
 class Ready(Struct, frozen=True):
@@ -281,7 +280,7 @@ class Dispatch:
             delivery=DeliveryId(claimed.id),
             type=TYPE.format(claimed.soort),
             time=rfc3339(claimed.created_at),
-            view=_decode_view(view),
+            view=read_view(view),
             view_json=view,
         )
 

@@ -20,7 +20,13 @@ from yarl import URL
 
 from gateway.secrets import SettingsRefused, read_secret
 
-_GLOBAL_UNICAST: Final = IPv6Network("2000::/3")  # RFC 4291 §2.4; all else in IPv6 is special or unassigned
+# What the IANA special-purpose registries call not globally reachable; ours, since `is_global` differs between Pythons.
+_SPECIAL: Final[tuple[IPv4Network | IPv6Network, ...]] = (
+    *map(IPv4Network, ("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12")),
+    *map(IPv4Network, ("192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15")),
+    *map(IPv4Network, ("198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3")),  # the last: multicast and reserved
+    *map(IPv6Network, ("::/3", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "4000::/2", "8000::/1")),
+)  # of IPv6 only 2000::/3 is in use for hosts (RFC 4291 §2.4)
 _NAT64: Final = IPv6Network("64:ff9b::/96")  # RFC 6052 §2.1
 _OPEN_FILES: Final = "/proc/self/fd"
 
@@ -57,9 +63,7 @@ def _carried(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 
 
 def _is_public(address: IPv4Address | IPv6Address) -> bool:
-    if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
-        return False
-    return address.is_global and not address.is_multicast
+    return not any(address in network for network in _SPECIAL)
 
 
 class Guard:
@@ -131,8 +135,7 @@ def client_ssl(ca: str | None = None, certificate: str | None = None, key: str |
     """
     if not (ca or certificate or key):
         return _system_context()
-    context = ssl.create_default_context(cadata=_certificates(ca) if ca else None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = _trusting(ca)
     if certificate and key:
         _load_own(context, certificate, key)
     return context
@@ -141,18 +144,27 @@ def client_ssl(ca: str | None = None, certificate: str | None = None, key: str |
 @lru_cache(1)
 def _system_context() -> ssl.SSLContext:
     """Shared: reading the system's anchors takes 20 ms, and most creditors need nothing else."""
-    context = ssl.create_default_context()
+    return _trusting(None)
+
+
+def _trusting(ca: str | None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca is None:
+        context.load_default_certs()
+    else:
+        _load_anchor(context, ca)
     return context
 
 
-def _certificates(ca: str) -> str:
-    text = read_secret(ca).decode("ascii", errors="replace")
+def _load_anchor(context: ssl.SSLContext, ca: str) -> None:
+    """Never falls back to the system's anchors, whatever the file holds."""
     try:
-        ssl.create_default_context(cadata=text)
+        context.load_verify_locations(cadata=read_secret(ca).decode("ascii", errors="replace"))
     except (ssl.SSLError, ValueError) as why:
         raise SettingsRefused(f"ca: {ca} bevat geen PEM-certificaten") from why
-    return text
+    if not context.cert_store_stats()["x509"]:
+        raise SettingsRefused(f"ca: {ca} bevat geen certificaat")
 
 
 def _load_own(context: ssl.SSLContext, certificate: str, key: str) -> None:

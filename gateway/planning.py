@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from gateway.core.errors import Code, Violation
 from gateway.core.lifecycle import State
-from gateway.core.notice import Notice, Progress, Sender
+from gateway.core.notice import CreditorRef, Notice, Progress, Sender
 from gateway.core.retry import Policy, give_up_at
 from gateway.core.route import Addressee, Earlier, Routing, predecessor, route_notice, route_progress, unchanged
 from gateway.core.validate import Valid
@@ -200,6 +200,7 @@ class Planner:
 
     def _end_hold(self, kept: Kept, dossier: DossierRow, *, in_order: bool) -> None:
         checked = self._open(kept, dossier)
+        violations: tuple[Violation, ...]
         if dossier.versie == 0:
             violations = (Violation("/data/dossierkenmerk", Code.CASE_UNKNOWN, "dit dossier is niet bekend"),)
         else:
@@ -239,7 +240,7 @@ class Planner:
         if isinstance(message, Notice):
             return route_notice(message, register), ()
         notices = self._notices(known)
-        refs = {
+        refs: dict[str, CreditorRef] = {
             creditor.id: ref
             for notice in notices
             for ref in notice.creditors
@@ -278,7 +279,7 @@ class Planner:
                 sender=checked.sender,
                 debtor=debtor,
                 told=told,
-                agent_for=addressee.agent_for,
+                agent_for=self._desk.links.register.by_id.get(addressee.agent_for or ""),
             )
             digest = view_digest(view)
             if isinstance(message, Notice) and unchanged(addressee.key, digest, earlier):
@@ -394,7 +395,7 @@ class Planner:
 
     def _open(self, kept: Kept, dossier: DossierRow) -> Checked:
         """A message of the ledger or of this batch, as it was checked."""
-        if kept.checked is not None:
+        if isinstance(kept.checked, Checked):
             return kept.checked
         body = self._desk.sealer.open(dossier.key, kept.sealed, aad("payload", kept.id, "bericht", ""))
         return self._desk.reread(body, kept.sender_oin)

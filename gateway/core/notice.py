@@ -79,7 +79,7 @@ class Sender(Struct, frozen=True):
     @property
     def is_pause_button(self) -> bool:
         """The national pauzeknop: the only one that sends a pauzeverzoek, and it sends nothing else."""
-        return _PAUSE_BUTTON in {self.amqp_user, self.client_id}
+        return _PAUSE_BUTTON in {self.name.casefold(), self.amqp_user, self.client_id}
 
 
 class Envelope(Struct, frozen=True):

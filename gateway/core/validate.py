@@ -21,7 +21,7 @@ from stdnum.nl import bsn
 import schemas
 from gateway.core import strict_json, violations
 from gateway.core.errors import Code, JsonRefused, Violation
-from gateway.core.notice import KINDS, TYPE, Envelope, Message, Sender, content_hash, plain_gemeente
+from gateway.core.notice import KINDS, TYPE, Envelope, Message, Sender, canonical, content_hash, plain_gemeente
 
 BYTES: Final = 65_536
 """Of a whole event (NL GOV profile for CloudEvents: 64 KB)."""
@@ -82,13 +82,15 @@ def parse_binary(attributes: Mapping[str, object], body: bytes, content_type: st
     event: Event = {name: _attribute(value) for name, value in attributes.items()}
     if content_type:
         event["datacontenttype"] = content_type
-    if len(body) + sum(len(name) + len(str(value)) for name, value in event.items()) > BYTES:
+    if len(body) > BYTES:
         return _reading({**event, "data": _glimpse(body)}, [_too_large()])
     try:
         event["data"] = strict_json.decode(body)
     except JsonRefused as why:
         envelope_only = _schema_violations({**event, "data": {}}, "cloudevent")
         return _reading({**event, "data": _glimpse(body)}, [*envelope_only, *_not_json("/data", why)])
+    if len(canonical(event)) > BYTES:  # the same bound as for the event in one piece
+        return _reading(event, [_too_large()])
     return _judged(event)
 
 
@@ -212,11 +214,13 @@ def _of_sender(reading: Reading, sender: Sender) -> Iterator[Violation]:
     source = _SOURCE.fullmatch(reading.source or "")
     if source and source[1] != sender.oin:
         yield Violation("/source", Code.SOURCE_NOT_OF_SENDER, "source bevat niet het OIN van de afzender")
-    if reading.gemeente and reading.gemeente not in sender.gemeenten:
+    is_request = reading.soort == "pauzeverzoek"
+    may_speak = reading.gemeente in sender.gemeenten or (is_request and sender.is_pause_button)
+    if reading.gemeente and not may_speak:
         yield Violation(
             "/data/gemeente", Code.GEMEENTE_NOT_OF_SENDER, "gemeente is er geen waarvoor de afzender mag spreken"
         )
-    if reading.soort and (reading.soort == "pauzeverzoek") is not sender.is_pause_button:
+    if reading.soort and is_request is not sender.is_pause_button:
         yield Violation("/type", Code.VALUE_INVALID, "type is er geen dat deze afzender mag sturen")
 
 

@@ -25,7 +25,7 @@ from hashlib import sha256
 from typing import assert_never
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 from msgspec.structs import replace
 
 from gateway.core.creditor import Creditor, Term
@@ -73,6 +73,38 @@ class View(Struct, frozen=True, rename="camel", omit_defaults=True):
     categorie: str | None = None
     herinnert_aan: str | None = None
     namens: str | None = None
+
+
+class _Stored(Struct, frozen=True, rename="camel"):
+    """A view as it is read back: msgspec cannot decode `Raw | None`, so an absent part is an empty one."""
+
+    kenmerk: str
+    soort: str
+    gemeente: str
+    afzender: Sender
+    dossierkenmerk: str
+    versie: int
+    hulpvrager: Raw = Raw()
+    klantnummer: str | None = None
+    vorderingen: Raw = Raw()
+    pauze: Pause | None = None
+    contactpersoon: Raw = Raw()
+    fase: str | None = None
+    toelichting: str | None = None
+    per: str | None = None
+    categorie: str | None = None
+    herinnert_aan: str | None = None
+    namens: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Stored).decode
+
+
+def read_view(stored: bytes) -> View:
+    """The view behind its JSON, as `make_view` made it and the ledger kept it."""
+    fields = structs.asdict(_decode(stored))
+    absent = {name: None for name in ("hulpvrager", "vorderingen", "contactpersoon") if not bytes(fields[name])}
+    return View(**{**fields, **absent})
 
 
 def make_view(

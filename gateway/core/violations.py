@@ -26,6 +26,16 @@ _FORMATS = {
     "email": "is geen e-mailadres",
     "uri": "is geen URI",
 }
+_LIMITS = {
+    "minimum": "is kleiner dan {}",
+    "maximum": "is groter dan {}",
+    "exclusiveMaximum": "is {} of meer",
+    "minLength": "is korter dan {}",
+    "maxLength": "is langer dan {} tekens",
+    "minItems": "telt minder dan {}",
+    "maxItems": "telt meer dan {}",
+    "minProperties": "heeft minder velden dan {}",
+}
 _FIELD_NAME = re.compile(r"(?!.*[0-9]{5})[A-Za-z_$][A-Za-z0-9_$.-]{0,49}")
 _NO_CONTROL_CHARACTERS = "\\u0000-\\u001F"
 
@@ -97,32 +107,10 @@ def _rule(kind: ValidationErrorKind) -> str:
         case ValidationErrorKind.PropertyNames():
             return "heeft een attribuut met meer in zijn naam dan kleine letters en cijfers"
         case _:
-            return _size(kind)
+            return _LIMITS.get(kind.name, "voldoet niet aan het schema").format(kind.value)
 
 
 def _pattern(pattern: str) -> str:
     if _NO_CONTROL_CHARACTERS in pattern:
         return "is leeg of bevat stuurtekens"
     return f"voldoet niet aan het patroon {pattern}"
-
-
-def _size(kind: ValidationErrorKind) -> str:
-    match kind:
-        case ValidationErrorKind.Minimum(limit=limit):
-            return f"is kleiner dan {limit}"
-        case ValidationErrorKind.Maximum(limit=limit):
-            return f"is groter dan {limit}"
-        case ValidationErrorKind.ExclusiveMaximum(limit=limit):
-            return f"is {limit} of meer"
-        case ValidationErrorKind.MinLength(limit=limit):
-            return f"is korter dan {limit} teken{'s' * (limit != 1)}"
-        case ValidationErrorKind.MaxLength(limit=limit):
-            return f"is langer dan {limit} tekens"
-        case ValidationErrorKind.MinItems(limit=limit):
-            return f"telt minder dan {limit}"
-        case ValidationErrorKind.MaxItems(limit=limit):
-            return f"telt meer dan {limit}"
-        case ValidationErrorKind.MinProperties(limit=limit):
-            return f"heeft minder dan {limit} veld{'en' * (limit != 1)}"
-        case _:
-            return f"voldoet niet aan het schema ({kind.name})"

@@ -183,12 +183,13 @@ def page(connection: Connection, token_hash: bytes) -> Page | None:
 
 def count_wrong_reference(connection: Connection, token_hash: bytes) -> int:
     """One more wrong reference on this page; returns how many there are now."""
-    return connection.execute(
+    counted = (
         update(answer_page)
         .where(answer_page.c.token_hash == token_hash)
         .values(wrong=answer_page.c.wrong + 1)
         .returning(answer_page.c.wrong)
-    ).scalar_one()
+    )
+    return int(connection.execute(counted).scalar_one())
 
 
 def close_page(connection: Connection, token_hash: bytes) -> bool:

@@ -1,7 +1,7 @@
 """Accepting a batch of messages: what is known is read under lock, the caller plans, everything is written at once."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from msgspec import Struct, field
 from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
@@ -32,7 +32,7 @@ class Kept(Struct, frozen=True):
     sender_oin: str
     sealed: bytes
     hold_until: int | None = None
-    checked: Any = None
+    checked: object = None
     """The message itself where it came in this very batch."""
 
 
@@ -180,9 +180,7 @@ def _write(connection: Connection, writes: Writes) -> None:
 
 def next_hold(connection: Connection) -> int | None:
     """When the earliest held message has waited long enough (epoch µs)."""
-    return connection.execute(
-        select(func.min(message.c.hold_until)).where(message.c.hold_until.is_not(None))
-    ).scalar_one()
+    return connection.scalar(select(func.min(message.c.hold_until)).where(message.c.hold_until.is_not(None)))
 
 
 def overdue_holds(connection: Connection, now: int, limit: int) -> list[tuple[str, str]]:

@@ -80,7 +80,8 @@ def published(connection: Connection, ids: Sequence[str]) -> None:
 
 def next_event_due(connection: Connection) -> int | None:
     """When the earliest event is due (epoch µs); None: the outbox is empty."""
-    return connection.execute(select(func.min(outbox.c.next_at)).where(outbox.c.next_at.is_not(None))).scalar_one()
+    due = select(func.min(outbox.c.next_at)).where(outbox.c.next_at.is_not(None))
+    return connection.scalar(due)
 
 
 def postpone(connection: Connection, ids: Sequence[str], at: int) -> None:

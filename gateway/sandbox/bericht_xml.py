@@ -8,7 +8,18 @@ from lxml import etree
 from gateway.core import xml
 from gateway.core.errors import XmlRefused
 
-_ANSWER_ORDER: Final = "soort van totEnMet vorderingen naar reden klantnummer factuurnummers saldo contact".split()
+_ANSWER_ORDER: Final = (
+    "soort",
+    "van",
+    "totEnMet",
+    "vorderingen",
+    "naar",
+    "reden",
+    "klantnummer",
+    "factuurnummers",
+    "saldo",
+    "contact",
+)
 _ITEMS: Final = {"vorderingen": "vordering", "factuurnummers": "factuurnummer"}
 
 

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import logging
 import secrets
 import sys
 import tempfile
@@ -42,6 +43,7 @@ def tell(given: argparse.Namespace, directory: Path) -> Report:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = parse(arguments)
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # a broker that is away is part of the story
     sys.stderr.write(f"seed {given.seed}\n")
     with tempfile.TemporaryDirectory(prefix="kennisgeving-outside-") as temporary:
         found = tell(given, given.keep or Path(temporary))

@@ -21,7 +21,7 @@ from tests.flow.outside.creditors import Plan, sightings
 from tests.flow.outside.installation import Gateway, Settings, sftp_entry, webhook_entry
 from tests.flow.outside.messages import Message, kennisgeving, voortgang
 from tests.flow.outside.sender import BROKER_AWAY, Issuer, Sender, feed, listening
-from tests.flow.outside.verdict import accepted, faults, handed_over
+from tests.flow.outside.verdict import Event, accepted, faults, handed_over
 from tests.servers import RabbitMQ, free_port
 
 QUICK = {"eerste_herhaling": "1 s", "lease": "2 s"}
@@ -168,7 +168,7 @@ async def publish(stage: Scene, over: float) -> None:
 async def report(stage: Scene, interruptions: list[str]) -> Report:
     """Wait for quiet, compare the logs, then stop the gateway and look at what it left in its queues."""
     quiet_after = await stage.quiet()
-    from_feed = await feed(stage.gateway.url, stage.issuer)
+    from_feed = await _settled_feed(stage)
     seen, sender = sightings(stage.directory), stage.sender
     amiss = faults(sender.confirmed.values(), sender.events, seen, stage.cast.names())
     amiss += [f"event {event} came with different contents" for event in sender.altered]
@@ -191,6 +191,16 @@ async def report(stage: Scene, interruptions: list[str]) -> Report:
         quiet_after,
         amiss,
     )
+
+
+async def _settled_feed(stage: Scene) -> dict[str, Event]:
+    """The feed; the events after the last hand-over may be a moment later in it, or in the queue."""
+    deadline = time.monotonic() + 10
+    while True:
+        found = await feed(stage.gateway.url, stage.issuer)
+        if found == stage.sender.events or time.monotonic() > deadline:
+            return found
+        await asyncio.sleep(0.25)
 
 
 async def kill_story(cast: Cast, kills: int, directory: Path, amqp: Callable[..., str], ledger: str) -> Report:

@@ -1,0 +1,37 @@
+"""What the HTTP routes need of the gateway."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from msgspec import Struct
+
+from gateway.clock import Clock
+from gateway.config import HttpSettings
+from gateway.core.notice import Sender
+from gateway.events import Events
+from gateway.evidence import Testimony
+from gateway.intake import Intake
+from gateway.ledger.engine import Ledger
+from gateway.links import Links
+from gateway.receipts import Receipts
+from gateway.seal import Sealer
+
+NCSC = "https://www.ncsc.nl/contact/kwetsbaarheid-melden"
+"""Where anybody may report a weakness in a Dutch government system."""
+
+
+class Doors(Struct, frozen=True):
+    """`ready` gives reasons, in Dutch, why the gateway is not ready; `security_contact` is a URI (RFC 9116)."""
+
+    ledger: Ledger
+    intake: Intake
+    receipts: Receipts
+    testimony: Testimony
+    sealer: Sealer
+    events: Events
+    links: Links
+    clock: Clock
+    senders_by_client: Mapping[str, Sender]
+    senders_by_oin: Mapping[str, Sender]
+    settings: HttpSettings
+    ready: Callable[[], Awaitable[list[str]]]
+    security_contact: str = NCSC

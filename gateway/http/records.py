@@ -1,0 +1,139 @@
+"""What the API answers, as JSON: these records are both what is encoded and what the OpenAPI document describes."""
+
+from msgspec import Raw, Struct
+
+from gateway.core.creditor import Covenant, Creditor, Term
+
+
+class Received(Struct, frozen=True):
+    """A message that is on record."""
+
+    bericht: str
+
+
+class Attempt(Struct, frozen=True):
+    """`uitkomst` and `code` are null while it is under way."""
+
+    kanaal: str
+    tijdstip: str
+    uitkomst: str | None
+    code: str | None
+
+
+class DeliveryLine(Struct, frozen=True, omit_defaults=True):
+    """One message to one creditor. `besluit`: soort of its current answer; `namens`: for whom an agent is told."""
+
+    bezorging: str
+    schuldeiser: str
+    soort: str
+    gemeente: str
+    dossierkenmerk: str
+    versie: int
+    toestand: str
+    bewijskracht: int
+    kanaal: str
+    besluit: str | None = None
+    namens: str | None = None
+
+
+class DeliveryDetail(DeliveryLine, frozen=True, kw_only=True):
+    """`antwoorden`: as the creditor gave them, oldest first."""
+
+    antwoorden: tuple[Raw, ...]
+    pogingen: tuple[Attempt, ...]
+
+
+class MessageLine(Struct, frozen=True):
+    """`wacht`: a version before it is missing."""
+
+    bericht: str
+    soort: str
+    versie: int
+    tijdstip: str
+    wacht: bool
+
+
+class Dossier(Struct, frozen=True):
+    """`tijdstip`: when its first message came in."""
+
+    id: str
+    gemeente: str
+    dossierkenmerk: str
+    versie: int
+    tijdstip: str
+    bezorgingen: tuple[DeliveryLine, ...]
+
+
+class DossierDetail(Dossier, frozen=True, kw_only=True):
+    berichten: tuple[MessageLine, ...]
+
+
+class Dossiers(Struct, frozen=True):
+    """`volgende`: what to give as `na` for the next page; null on the last one."""
+
+    dossiers: tuple[Dossier, ...]
+    volgende: str | None
+
+
+class Feed(Struct, frozen=True):
+    """`volgende`: what to give as `na` to go on, also when there is nothing more now."""
+
+    gebeurtenissen: tuple[Raw, ...]
+    volgende: str
+
+
+class CovenantLine(Struct, frozen=True, omit_defaults=True):
+    naam: str
+    bindend: bool
+    pauze: str
+    anker: str
+    tweede_termijn: str | None = None
+    soorten: tuple[str, ...] = ()
+
+
+class CreditorLine(Struct, frozen=True, omit_defaults=True):
+    """A creditor that can be addressed. Without `convenant` a pause is a request."""
+
+    id: str
+    naam: str
+    kvk: str | None = None
+    oin: str | None = None
+    sector: str | None = None
+    convenant: CovenantLine | None = None
+
+
+class Creditors(Struct, frozen=True):
+    schuldeisers: tuple[CreditorLine, ...]
+
+
+class AnswerTaken(Struct, frozen=True):
+    """An answer that is on record."""
+
+    bezorging: str
+
+
+def creditor_line(creditor: Creditor) -> CreditorLine:
+    covenant = creditor.covenant
+    return CreditorLine(
+        id=creditor.id,
+        naam=creditor.name,
+        kvk=creditor.kvk,
+        oin=creditor.oin,
+        sector=creditor.sector,
+        convenant=None if covenant is None else _covenant_line(covenant),
+    )
+
+
+def _covenant_line(covenant: Covenant) -> CovenantLine:
+    return CovenantLine(
+        naam=covenant.name,
+        bindend=covenant.binding,
+        pauze=_words(covenant.pause),
+        anker=covenant.anchor,
+        tweede_termijn=None if covenant.second_term is None else _words(covenant.second_term),
+        soorten=covenant.scope,
+    )
+
+
+def _words(term: Term) -> str:
+    return f"{term.amount} {term.unit}"
