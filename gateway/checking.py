@@ -6,7 +6,7 @@ right; what could not be looked at says so (`ok` is None).
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,16 +17,8 @@ from gateway.app import make_channels
 from gateway.broker_check import check_broker
 from gateway.clock import Clock
 from gateway.config import Config, HttpSettings, Tempo, read_config
-from gateway.contract import (
-    Channel,
-    Finding,
-    SecretMissing,
-    SettingsRefused,
-    look_at_certificate,
-    read_secret,
-)
+from gateway.contract import Channel, Finding, SecretMissing, SettingsRefused, look_at_certificate, read_secret
 from gateway.core.creditor import Creditor
-from gateway.core.deadlines import Duration
 from gateway.keys import KeyRefused, Keys, read_keys
 from gateway.ledger import register as register_rows
 from gateway.ledger.engine import Contention, Ledger, LedgerAway
@@ -35,19 +27,21 @@ from gateway.register import creditor_from_json, endpoint_of, read_register
 from gateway.tables import TablesRefused
 
 TEST_OIN = "00000099"
+PROMISED_WORKING_DAYS = 5
 AT_ONCE = 8
 PATIENCE = 30.0
-"""Seconds that one look at one creditor on one channel may take."""
+"""Seconds that one look at the ledger, or at one creditor on one channel, may take."""
+_MARKS = {True: "goed", False: "FOUT", None: "niet te controleren"}
+_POSTGRESQL_DURABILITY = ("fsync", "full_page_writes", "synchronous_commit")
 
 
 def line(finding: Finding) -> str:
     """As `check` prints it."""
-    mark = {True: "goed", False: "FOUT", None: "niet te controleren"}[finding.ok]
-    return f"{mark:<20}{finding.text}"
+    return f"{_MARKS[finding.ok]:<20} {finding.text}"
 
 
 async def check(path: Path, clock: Clock, environ: Mapping[str, str] = os.environ) -> AsyncIterator[Finding]:
-    """Every finding about the configuration in `path`, as it becomes known."""
+    """Every finding about the configuration in `path`, part by part."""
     try:
         config = read_config(path, environ)
     except TablesRefused as why:
@@ -55,59 +49,111 @@ async def check(path: Path, clock: Clock, environ: Mapping[str, str] = os.enviro
             yield Finding(False, error)
         return
     yield Finding(True, f"{path}: alle instellingen zijn geldig")
-    for finding in (*_cautions(config), *_check_http(config.http, clock)):
-        yield finding
-    keys, finding = _check_key(config.ledger.key)
-    yield finding
-    in_force: list[Creditor] = []
-    async for finding in _check_ledger(config.ledger.url, in_force):
-        yield finding
-    if config.amqp is None:
-        yield Finding(True, "[amqp] ontbreekt: alleen de ingebouwde intake")
-    else:
-        async for finding in check_broker(config.amqp):
+    looks = _Checkup(config, clock)
+    for look in (looks.settings, looks.key, looks.ledger, looks.broker, looks.register, looks.creditors):
+        for finding in await look():
             yield finding
-    creditors = in_force
-    if config.register is not None:
-        filed, findings = _check_register(Path(config.register.file))
-        creditors = creditors or filed
-        for finding in findings:
-            yield finding
-    async for finding in _check_creditors(config, keys, creditors, clock):
-        yield finding
+
+
+class _Checkup:
+    """One look at everything; what one part finds, a later one uses."""
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self._config = config
+        self._clock = clock
+        self._keys: Keys | None = None
+        self._creditors: list[Creditor] = []
+        """Of the register in force; of the file where none is in force yet."""
+
+    async def settings(self) -> list[Finding]:
+        return [*_cautions(self._config), *_look_at_http(self._config.http, self._clock)]
+
+    async def key(self) -> list[Finding]:
+        try:
+            self._keys = read_keys(self._config.ledger.key)
+        except (KeyRefused, SecretMissing, SettingsRefused) as why:
+            return [Finding(False, f"[ledger] sleutel: {why}")]
+        return [Finding(True, "[ledger] sleutel: 32 bytes, alleen voor de eigenaar en zijn groep")]
+
+    async def ledger(self) -> list[Finding]:
+        absent = _absent_file(self._config.ledger.url)
+        if absent is not None:
+            return [absent]
+        ledger = Ledger(self._config.ledger.url)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                durability = await ledger.run(_durability)
+                current = await ledger.run(is_current)
+                documents = await ledger.run(register_rows.entries) if current else {}
+        except (LedgerAway, Contention, TimeoutError) as why:
+            return [Finding(False, f"[ledger] niet bereikbaar ({str(why) or type(why).__name__})")]
+        finally:
+            await ledger.aclose()
+        self._creditors = [creditor_from_json(document) for document in documents.values()]
+        schema = "het huidige schema" if current else "het schema wordt bij de start bijgewerkt"
+        return [Finding(True, f"[ledger] bereikbaar, {schema}"), *durability]
+
+    async def broker(self) -> list[Finding]:
+        if self._config.amqp is None:
+            return [Finding(True, "[amqp] ontbreekt: alleen de ingebouwde intake")]
+        return [finding async for finding in check_broker(self._config.amqp)]
+
+    async def register(self) -> list[Finding]:
+        in_force = [Finding(True, f"register van kracht: {len(self._creditors)} schuldeisers")] * bool(self._creditors)
+        if self._config.register is None:
+            return in_force
+        file = Path(self._config.register.file)
+        try:
+            filed = read_register(file)
+        except TablesRefused as why:
+            return [*in_force, *(Finding(False, error) for error in why.errors)]
+        except SettingsRefused as why:
+            return [*in_force, Finding(False, str(why))]
+        self._creditors = self._creditors or filed
+        return [*in_force, Finding(True, f"{file}: {len(filed)} schuldeisers")]
+
+    async def creditors(self) -> list[Finding]:
+        if self._keys is None:
+            return [Finding(None, "kanalen: zonder sleutel niet te openen")]
+        try:
+            channels = make_channels(self._config, self._keys, self._clock)
+        except (SettingsRefused, SecretMissing) as why:
+            return [Finding(False, str(why))]
+        turn = asyncio.Semaphore(AT_ONCE)
+        lanes = [(creditor, name) for creditor in self._creditors for name in creditor.channels]
+        found = await asyncio.gather(*(_look_at_lane(channels.get(name), one, name, turn) for one, name in lanes))
+        await asyncio.gather(*(channel.aclose() for channel in channels.values()))
+        return [finding for findings in found for finding in findings]
 
 
 def _cautions(config: Config) -> Iterator[Finding]:
     """What may be meant, and had better be known."""
     if config.gateway.oin.startswith(TEST_OIN):
         yield Finding(True, "[gateway] oin: let op, dit is een test-OIN")
-    if _is_short(config.tempo):
-        yield Finding(
-            True, "[tempo] opgeven_na: let op, korter dan 5 werkdagen; een weekend storing wordt niet overleefd"
-        )
+    if _gives_up_early(config.tempo):
+        yield Finding(True, "[tempo] opgeven_na: let op, korter dan 5 werkdagen: een storing in het weekend telt mee")
     if not config.senders:
         yield Finding(True, "[[afzender]]: let op, er is er geen; elk bericht wordt geparkeerd")
 
 
-def _is_short(tempo: Tempo) -> bool:
-    match tempo.give_up_after:
-        case Duration(unit="werkdagen", amount=amount):
-            return amount < 5  # noqa: PLR2004 - guarantee: retries
-        case fixed:
-            return fixed.fixed() < timedelta(days=7)
+def _gives_up_early(tempo: Tempo) -> bool:
+    horizon = tempo.give_up_after
+    if horizon.unit == "werkdagen":
+        return horizon.amount < PROMISED_WORKING_DAYS
+    return horizon.fixed() < timedelta(days=PROMISED_WORKING_DAYS + 2)
 
 
-def _check_http(http: HttpSettings, clock: Clock) -> Iterator[Finding]:
+def _look_at_http(http: HttpSettings, clock: Clock) -> Iterator[Finding]:
     if http.certificate:
         yield look_at_certificate(http.certificate, clock.now())
-    for name, reference in (("certificaat_sleutel", http.certificate_key), ("ca", http.ca)):
+    for key, reference in (("certificaat_sleutel", http.certificate_key), ("ca", http.ca)):
         if reference:
-            yield _readable(f"[http] {name}", reference)
+            yield _is_readable(f"[http] {key}", reference)
     if http.oauth2:
-        yield _check_jwks(http.oauth2.keys)
+        yield _look_at_jwks(http.oauth2.keys)
 
 
-def _readable(place: str, reference: str) -> Finding:
+def _is_readable(place: str, reference: str) -> Finding:
     try:
         read_secret(reference)
     except (SecretMissing, SettingsRefused) as why:
@@ -115,7 +161,7 @@ def _readable(place: str, reference: str) -> Finding:
     return Finding(True, f"{place}: leesbaar")
 
 
-def _check_jwks(reference: str) -> Finding:
+def _look_at_jwks(reference: str) -> Finding:
     place = "[http] oauth2.jwks"
     try:
         keys = msgspec.json.decode(read_secret(reference), type=dict[str, list[dict[str, object]]]).get("keys", [])
@@ -126,86 +172,36 @@ def _check_jwks(reference: str) -> Finding:
     return Finding(bool(keys), f"{place}: {len(keys)} publieke sleutels")
 
 
-def _check_key(reference: str) -> tuple[Keys | None, Finding]:
-    try:
-        return read_keys(reference), Finding(True, "[ledger] sleutel: 32 bytes, alleen voor de eigenaar en zijn groep")
-    except (KeyRefused, SecretMissing, SettingsRefused) as why:
-        return None, Finding(False, f"[ledger] sleutel: {why}")
-
-
-async def _check_ledger(url: str, in_force: list[Creditor]) -> AsyncIterator[Finding]:
-    """Adds the creditors of the register in force to `in_force`."""
+def _absent_file(url: str) -> Finding | None:
+    """For an SQLite ledger that is not there yet, which looking at would make."""
     file = Path(url.removeprefix("sqlite:///"))
-    if url.startswith("sqlite:///") and not file.exists():
-        usable = os.access(file.parent, os.W_OK)
-        yield Finding(usable, f"[ledger] {file}: " + ("wordt bij de start gemaakt" if usable else "niet te maken"))
-        return
-    ledger = Ledger(url)
-    try:
-        async with asyncio.timeout(PATIENCE):
-            settings = await ledger.run(_durability)
-            current = await ledger.run(is_current)
-            documents = await ledger.run(register_rows.entries) if current else {}
-    except (LedgerAway, Contention, TimeoutError) as why:
-        yield Finding(False, f"[ledger] niet bereikbaar: {why or type(why).__name__}")
-        return
-    finally:
-        await ledger.aclose()
-    yield Finding(True, "[ledger] bereikbaar")
-    yield Finding(True, "[ledger] schema: " + ("het huidige" if current else "wordt bij de start bijgewerkt"))
-    for name, (value, is_safe) in settings.items():
-        yield Finding(
-            is_safe, f"[ledger] {name} = {value}" + ("" if is_safe else ": bij stroomuitval gaat iets verloren")
-        )
-    in_force += [creditor_from_json(document) for document in documents.values()]
+    if not url.startswith("sqlite:///") or file.exists():
+        return None
+    if os.access(file.parent, os.W_OK | os.X_OK):
+        return Finding(True, f"[ledger] {file}: wordt bij de start gemaakt")
+    return Finding(False, f"[ledger] {file}: in deze map kan niet worden geschreven")
 
 
-def _durability(connection: Connection) -> dict[str, tuple[str, bool]]:
-    """What decides whether a commit survives a power cut, and whether it does."""
+def _durability(connection: Connection) -> list[Finding]:
+    """Whether a commit survives a power cut."""
     if connection.dialect.name == "sqlite":
         mode = str(connection.scalar(text("PRAGMA journal_mode")))
-        level = str(connection.scalar(text("PRAGMA synchronous")))
-        return {"journal_mode": (mode, mode == "wal"), "synchronous": (level, level in ("2", "3"))}
-    values = {name: str(connection.scalar(text(f"SHOW {name}"))) for name in _POSTGRESQL}
-    return {name: (value, value not in _UNSAFE) for name, value in values.items()}
+        return [Finding(mode == "wal", f"[ledger] journal_mode is {mode}")]
+    values = {name: str(connection.scalar(text(f"SHOW {name}"))) for name in _POSTGRESQL_DURABILITY}
+    return [
+        Finding(
+            value != "off", f"[ledger] {name} is {value}" + ": bij stroomuitval gaat iets verloren" * (value == "off")
+        )
+        for name, value in values.items()
+    ]
 
 
-_POSTGRESQL = ("fsync", "full_page_writes", "synchronous_commit")
-_UNSAFE = ("off", "local") if False else ("off",)
-
-
-def _check_register(file: Path) -> tuple[list[Creditor], Sequence[Finding]]:
-    try:
-        creditors = read_register(file)
-    except TablesRefused as why:
-        return [], [Finding(False, error) for error in why.errors]
-    return creditors, [Finding(True, f"{file}: {len(creditors)} schuldeisers")]
-
-
-async def _check_creditors(
-    config: Config, keys: Keys | None, creditors: Iterable[Creditor], clock: Clock
-) -> AsyncIterator[Finding]:
-    if keys is None:
-        yield Finding(None, "kanalen: zonder sleutel niet te openen")
-        return
-    try:
-        channels = make_channels(config, keys, clock)
-    except (SettingsRefused, SecretMissing) as why:
-        yield Finding(False, str(why))
-        return
-    turn = asyncio.Semaphore(AT_ONCE)
-    lanes = [(creditor, name) for creditor in creditors for name in creditor.channels]
-    looks = [asyncio.create_task(_look(channels.get(name), creditor, name, turn)) for creditor, name in lanes]
-    for look in looks:
-        for finding in await look:
-            yield finding
-    await asyncio.gather(*(channel.aclose() for channel in channels.values()))
-
-
-async def _look(channel: Channel | None, creditor: Creditor, name: str, turn: asyncio.Semaphore) -> list[Finding]:
+async def _look_at_lane(
+    channel: Channel | None, creditor: Creditor, name: str, turn: asyncio.Semaphore
+) -> list[Finding]:
     place = f"{creditor.id} {name}"
     if channel is None:
-        return [Finding(False, f"{place}: dit kanaal is niet ingericht ([{name}])")]
+        return [Finding(False, f"{place}: dit kanaal is niet ingericht")]
     try:
         async with turn, asyncio.timeout(PATIENCE):
             found = await channel.check(endpoint_of(creditor, name))

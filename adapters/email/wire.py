@@ -29,7 +29,7 @@ import jinja2
 from msgspec import Struct
 
 from adapters.email.content import Content
-from gateway.contract import DeliveryId, Evidence, Outcome, OwnFault, RefusedForGood, Transient
+from gateway.contract import AddressRefused, DeliveryId, Evidence, Outcome, OwnFault, RefusedForGood, Transient
 
 _TEMPLATES: Final = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -175,36 +175,42 @@ def joined(head: bytes, content: bytes) -> bytes:
     return mail
 
 
-def not_taken(why: BaseException, *, is_relay: bool) -> Outcome:
-    """What it means that an attempt ended in `why` before the mail itself was sent, or by a reply to it."""
-    match why:
-        case aiosmtplib.SMTPResponseException():
-            return _refused(why, is_relay=is_relay)
-        case TimeoutError():
-            return Transient(Evidence("tijdslimiet"))
-        case _ if is_unverified(why):
-            return OwnFault(Evidence("tls", _reason(why)))
-        case OSError():
-            return Transient(Evidence("verbinding", _reason(why)))
-        case _:
-            return OwnFault(Evidence("relais", _reason(why)))
-
-
-def is_unverified(why: BaseException) -> bool:
-    """Whether TLS was not to be had, or not with whom we wanted to speak."""
-    return isinstance(why, ssl.SSLError) or isinstance(why.__cause__, ssl.SSLError) or isinstance(why, NoTls)
+CLOSING: Final = 421
+"""The server closes the connection (RFC 5321 §3.8)."""
+FAILED = (OSError, aiosmtplib.SMTPException)
+"""What can come out of speaking SMTP: lost, timed out, TLS refused, a refusing reply."""
+_PERMANENT = 500
 
 
 class NoTls(Exception):
-    """The server does not offer STARTTLS."""
+    """None of a domain's exchangers offers TLS that can be verified."""
 
 
 def reply_evidence(code: int, message: str) -> Evidence:
     return Evidence(str(code), f"{code} {message}".encode()[:_REPLY_BYTES])
 
 
-_PERMANENT = 500
-_CLOSING = 421
+def not_taken(why: BaseException, *, is_relay: bool) -> Outcome:
+    """What it means that an attempt ended in `why` before the mail itself was sent, or by a reply to it."""
+    reason = str(why).encode()[:_REPLY_BYTES]
+    match why:
+        case aiosmtplib.SMTPResponseException():
+            return _refused(why, is_relay=is_relay)
+        case AddressRefused():
+            return OwnFault(Evidence("netwerken"))
+        case TimeoutError():
+            return Transient(Evidence("tijdslimiet"))
+        case _ if is_unverified(why):
+            return OwnFault(Evidence("tls", reason))
+        case OSError():
+            return Transient(Evidence("verbinding", reason))
+        case _:
+            return OwnFault(Evidence("relais", reason))  # offers no STARTTLS, or no way to log in that we have
+
+
+def is_unverified(why: BaseException) -> bool:
+    """Whether it is the peer's certificate that was not to be trusted."""
+    return any(isinstance(error, ssl.SSLCertVerificationError) for error in (why, why.__cause__))
 
 
 def _refused(why: aiosmtplib.SMTPResponseException, *, is_relay: bool) -> Outcome:
@@ -214,7 +220,3 @@ def _refused(why: aiosmtplib.SMTPResponseException, *, is_relay: bool) -> Outcom
     if isinstance(why, aiosmtplib.SMTPRecipientRefused | aiosmtplib.SMTPDataError) or not is_relay:
         return RefusedForGood(evidence)
     return OwnFault(evidence)
-
-
-def _reason(why: BaseException) -> bytes:
-    return str(why).encode()[:_REPLY_BYTES]

@@ -1,0 +1,206 @@
+"""Mail to a creditor's own mail exchangers, for gateways without a relay.
+
+| what the exchanger shows                            | what is sent                             |
+|-----------------------------------------------------|------------------------------------------|
+| a key that its validated TLSA record names (DANE-EE)| the mail (RFC 7672 §3.1.1)               |
+| TLSA records, and another key                       | nothing                                  |
+| no such record, and a certificate in its own name   | the mail                                 |
+| anything else                                       | a link without personal data (contract)  |
+"""
+
+import ssl
+from collections.abc import Sequence
+from hashlib import sha256, sha512
+from ipaddress import ip_address
+from typing import Final
+
+import aiosmtplib
+import dns.asyncresolver
+import dns.exception
+import dns.flags
+import dns.rdatatype
+import dns.resolver
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from msgspec import Struct
+
+from adapters.email import wire
+from gateway.contract import connect_allowed
+
+_DANE_EE: Final = 3
+_PORT: Final = 25
+
+
+class DnsTrouble(OSError):
+    """The name servers did not answer, or not sensibly: it may pass."""
+
+
+class DaneMismatch(OSError):
+    """The exchanger showed another key than its TLSA records name: an impostor, or a rollover that went wrong."""
+
+
+class NoMail(Exception):
+    """The domain does not exist, or says that it takes no mail (RFC 7505)."""
+
+
+class Pin(Struct, frozen=True):
+    """The certificate data of a DANE-EE record (RFC 6698 §2.1): `selector` 1 is the public key, `matching` the hash."""
+
+    selector: int
+    matching: int
+    data: bytes
+
+    def fits(self, certificate: bytes) -> bool:
+        """`certificate` in DER."""
+        data = certificate if self.selector == 0 else _public_key(certificate)
+        match self.matching:
+            case 0:
+                return data == self.data
+            case 1:
+                return sha256(data).digest() == self.data
+            case 2:
+                return sha512(data).digest() == self.data
+            case _:
+                return False
+
+
+class Names:
+    """Exchangers and their TLSA records, from the system's name servers."""
+
+    def __init__(self, resolver: dns.asyncresolver.Resolver | None = None) -> None:
+        self._resolver = resolver or dns.asyncresolver.Resolver()
+        self._resolver.use_edns(0, dns.flags.DO, 1232)
+        self._is_trusted = all(_is_loopback(str(server)) for server in self._resolver.nameservers)
+
+    async def exchangers(self, domain: str) -> list[str]:
+        """In order of preference; the domain itself where it names none (RFC 5321 §5.1). Raises NoMail, DnsTrouble."""
+        try:
+            answer = await self._resolver.resolve(domain, "MX")
+        except dns.resolver.NXDOMAIN as why:
+            raise NoMail(domain) from why
+        except dns.resolver.NoAnswer:
+            return [domain]
+        except dns.exception.DNSException as why:
+            raise DnsTrouble(type(why).__name__) from why
+        found = [record.exchange.to_text(omit_final_dot=True) for record in sorted(answer, key=lambda mx: mx.preference)]
+        if found == ["."] or found == [""]:
+            raise NoMail(domain)
+        return found
+
+    async def pins(self, host: str, port: int) -> list[Pin]:
+        """DANE-EE records that were validated with DNSSEC; the word of a name server elsewhere is not taken for it."""
+        if not self._is_trusted:
+            return []
+        try:
+            answer = await self._resolver.resolve(f"_{port}._tcp.{host}", "TLSA")
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+            return []
+        except dns.exception.DNSException as why:
+            raise DnsTrouble(type(why).__name__) from why
+        if not answer.response.flags & dns.flags.AD:
+            return []
+        return [Pin(record.selector, record.mtype, record.cert) for record in answer if record.usage == _DANE_EE]
+
+
+class Direct:
+    """Dials the exchangers of one domain. `tls` verifies certificates; `domain` is how we introduce ourselves."""
+
+    def __init__(
+        self,
+        names: Names,
+        recipient_domain: str,
+        networks: Sequence[str],
+        tls: ssl.SSLContext,
+        domain: str,
+        port: int = _PORT,
+    ) -> None:
+        self._names = names
+        self._recipient_domain = recipient_domain
+        self._networks = networks
+        self._tls = tls
+        self._domain = domain
+        self._port = port
+
+    async def dial_verified(self) -> aiosmtplib.SMTP:
+        """The first exchanger whom TLS shows to be the one meant. Raises NoMail, wire.NoTls, wire.FAILED."""
+        failures: list[BaseException] = []
+        for host in await self._names.exchangers(self._recipient_domain):
+            try:
+                return await self._dial(host, await self._names.pins(host, self._port))
+            except wire.FAILED as why:
+                failures.append(why)
+        raise _worst(failures)
+
+    async def dial_any(self) -> aiosmtplib.SMTP:
+        """The first exchanger that answers, with whatever TLS it has: not for personal data."""
+        failures: list[BaseException] = []
+        for host in await self._names.exchangers(self._recipient_domain):
+            try:
+                return await self._opportunistic(host)
+            except wire.FAILED as why:
+                failures.append(why)
+        raise failures[-1]
+
+    async def _dial(self, host: str, pins: Sequence[Pin]) -> aiosmtplib.SMTP:
+        client = await self._connect(host)
+        try:
+            await client.starttls(tls_context=_unverified() if pins else self._tls, server_hostname=host)
+            if pins and not any(pin.fits(_certificate(client)) for pin in pins):
+                raise DaneMismatch(host)
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    async def _opportunistic(self, host: str) -> aiosmtplib.SMTP:
+        client = await self._connect(host)
+        try:
+            await client.ehlo()
+            if client.supports_extension("starttls"):
+                await client.starttls(tls_context=_unverified(), server_hostname=host)
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    async def _connect(self, host: str) -> aiosmtplib.SMTP:
+        sock = await connect_allowed(host, self._port, self._networks)
+        client = aiosmtplib.SMTP(sock=sock, hostname=host, local_hostname=self._domain, start_tls=False, timeout=None)
+        await client.connect()
+        return client
+
+
+def _worst(failures: Sequence[BaseException]) -> BaseException:
+    """A wrong key outweighs all: then nothing is sent, not even a link."""
+    for why in failures:
+        if isinstance(why, DaneMismatch):
+            return why
+    for why in failures:
+        if wire.is_unverified(why) or not isinstance(why, OSError | aiosmtplib.SMTPResponseException):
+            return wire.NoTls(str(why))
+    return failures[-1]
+
+
+def _unverified() -> ssl.SSLContext:
+    """For a peer that DANE identifies by its key, or that gets nothing but a link."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _certificate(client: aiosmtplib.SMTP) -> bytes:
+    peer: ssl.SSLObject = client.get_transport_info("ssl_object")
+    return peer.getpeercert(binary_form=True) or b""
+
+
+def _public_key(certificate: bytes) -> bytes:
+    key = x509.load_der_x509_certificate(certificate).public_key()
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _is_loopback(server: str) -> bool:
+    try:
+        return ip_address(server).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,66 @@
+"""`/v1`: who may call what, and what answers it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from aiohttp import web
+from aiohttp.typedefs import Handler as Answering
+
+from gateway.core.notice import Sender
+from gateway.http import openapi, routes
+from gateway.http.auth import Gatekeeper
+from gateway.http.callbacks import Callbacks
+from gateway.http.doors import Doors
+from gateway.http.lookups import Lookups
+from gateway.http.messages import Messages
+from gateway.http.problems import as_json
+from gateway.http.routes import PREFIX, Route, query_of
+
+ForSender = Callable[[Sender, Mapping[str, str], web.Request], Awaitable[web.Response]]
+
+
+class Api:
+    """Raises SettingsRefused, SecretMissing."""
+
+    def __init__(self, doors: Doors) -> None:
+        self._gatekeeper = Gatekeeper(doors)
+        self._messages = Messages(doors.intake)
+        self._lookups = Lookups(doors)
+        self._callbacks = Callbacks(doors)
+        self._document = openapi.document(doors.settings.public_url)
+
+    def add_to(self, app: web.Application) -> None:
+        for route, answer in self._answers().items():
+            path = PREFIX + route.path
+            if route.method == "GET":
+                app.router.add_get(path, answer)
+            else:
+                app.router.add_post(path, answer)
+
+    def _answers(self) -> dict[Route, Answering]:
+        for_senders: dict[Route, ForSender] = {
+            routes.POST_MESSAGE: self._messages.take,
+            routes.LIST_DOSSIERS: self._lookups.dossiers,
+            routes.GET_DOSSIER: self._lookups.dossier,
+            routes.GET_DELIVERY: self._lookups.delivery,
+            routes.GET_FEED: self._lookups.feed,
+            routes.LIST_CREDITORS: self._lookups.creditors,
+        }
+        return {
+            **{route: self._for_senders(route, answer) for route, answer in for_senders.items()},
+            routes.POST_ANSWER: self._callbacks.take,
+            routes.GET_OPENAPI: self._openapi,
+        }
+
+    def _for_senders(self, route: Route, answer: ForSender) -> Answering:
+        async def answering(request: web.Request) -> web.StreamResponse:
+            sender = self._gatekeeper.sender_of(request)
+            return await answer(sender, query_of(route, request), request)
+
+        return answering
+
+    async def _openapi(self, request: web.Request) -> web.Response:
+        """For anybody, and for pages elsewhere that show it (NL API Design Rules, /core/doc-openapi)."""
+        query_of(routes.GET_OPENAPI, request)
+        response = as_json(self._document)
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        return response

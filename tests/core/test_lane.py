@@ -1,0 +1,151 @@
+"""What follows from each outcome."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from gateway.core.lane import BLOCKS_AT_MOST, SECOND, Standing, bounced, decide
+from gateway.core.lifecycle import State
+from gateway.core.outcome import (
+    Deferred,
+    Evidence,
+    HandedOver,
+    Outcome,
+    OwnFault,
+    Proof,
+    RefusedForGood,
+    Transient,
+    Uncertain,
+)
+from gateway.core.retry import Policy
+
+NOW = 1_800_000_000 * SECOND
+HOUR = 3600 * SECOND
+POLICY = Policy()
+STANDING = Standing(
+    state=State.BUSY,
+    soort="kennisgeving",
+    tries=0,
+    channel="webhook",
+    channel_since=NOW,
+    created_at=NOW,
+    give_up_at=NOW + 200 * HOUR,
+    proof=0,
+    channels=("webhook", "email"),
+)
+SAID = Evidence("503")
+
+
+def test_a_kennisgeving_that_is_handed_over_waits_for_an_answer_and_lets_the_next_go() -> None:
+    decision = decide(STANDING, HandedOver(SAID), NOW, 0, POLICY)
+    assert (decision.state, decision.next_action_at, decision.proof) == (State.DELIVERED, None, Proof.TRANSPORT)
+    assert decision.events == ("bezorging-afgeleverd",)
+    assert decision.releases_next
+
+
+def test_other_messages_end_at_hand_over() -> None:
+    standing = structs.replace(STANDING, soort="voortgang")
+    assert decide(standing, HandedOver(SAID), NOW, 0, POLICY).state is State.CLOSED
+
+
+def test_a_receipt_with_the_hand_over_is_told_as_well() -> None:
+    decision = decide(STANDING, HandedOver(SAID, proof=Proof.RECEIVED), NOW, 0, POLICY)
+    assert decision.state is State.RECEIVED
+    assert decision.events == ("bezorging-afgeleverd", "ontvangst-bevestigd")
+
+
+def test_a_hand_over_recorded_after_the_answer_changes_nothing_but_the_proof() -> None:
+    standing = structs.replace(STANDING, state=State.CONFIRMED, proof=Proof.ANSWERED)
+    decision = decide(standing, HandedOver(SAID), NOW, 0, POLICY)
+    assert (decision.state, decision.proof) == (State.CONFIRMED, Proof.ANSWERED)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "tries", "held"),
+    [
+        (Deferred(30, "tempo"), 0, False),
+        (OwnFault(SAID), 0, True),
+        (Transient(SAID), 1, False),
+        (Transient(SAID, retry_after=120), 1, True),
+        (Uncertain(SAID), 1, False),
+    ],
+)
+def test_only_what_is_not_our_doing_spends_budget_and_only_a_hint_or_a_fault_of_ours_holds_the_lane(
+    outcome: Outcome, tries: int, held: bool
+) -> None:
+    decision = decide(STANDING, outcome, NOW, 0, POLICY)
+    assert decision.tries == tries
+    assert (decision.lane_held_until is not None) is held
+    assert decision.next_action_at is not None
+    assert decision.next_action_at > NOW
+
+
+def test_a_fault_of_ours_alarms() -> None:
+    assert decide(STANDING, OwnFault(SAID), NOW, 0, POLICY).alarm == "eigen_fout"
+
+
+def test_doubt_is_not_a_failure() -> None:
+    assert decide(STANDING, Uncertain(SAID), NOW, 0, POLICY).state is State.IN_DOUBT
+
+
+def test_a_refusal_moves_on_to_the_next_channel_at_once() -> None:
+    decision = decide(STANDING, RefusedForGood(SAID), NOW, 0, POLICY)
+    assert (decision.state, decision.channel, decision.next_action_at) == (State.RETRYING, "email", NOW)
+    assert decision.events == ()
+
+
+def test_a_refusal_on_the_last_channel_ends_with_a_task() -> None:
+    standing = structs.replace(STANDING, channel="email")
+    decision = decide(standing, RefusedForGood(SAID), NOW, 0, POLICY)
+    assert (decision.state, decision.task) == (State.FAILED, "kanaal_geweigerd")
+    assert decision.events == ("bezorging-mislukt",)
+
+
+def test_gone_closes_the_channel() -> None:
+    assert decide(STANDING, RefusedForGood(SAID, whole_channel=True), NOW, 0, POLICY).closes_channel
+
+
+def test_without_success_the_next_channel_is_tried_after_its_term() -> None:
+    later = NOW + int(STANDING.fallback_after / timedelta(microseconds=1))
+    assert decide(STANDING, Transient(SAID), later - HOUR, 0, POLICY).channel == "webhook"
+    assert decide(STANDING, Transient(SAID), later, 0, POLICY).channel == "email"
+
+
+def test_an_uncertain_attempt_is_resolved_on_its_own_channel_first() -> None:
+    later = NOW + 25 * HOUR
+    assert decide(STANDING, Uncertain(SAID), later, 0, POLICY).channel == "webhook"
+
+
+def test_at_the_horizon_it_is_given_up_with_a_task() -> None:
+    standing = structs.replace(STANDING, channels=("webhook",))
+    decision = decide(standing, Transient(SAID), STANDING.give_up_at, 0, POLICY)
+    assert (decision.state, decision.task) == (State.FAILED, "opgegeven")
+
+
+def test_a_later_message_holds_up_the_next_one_for_72_hours_at_most() -> None:
+    standing = structs.replace(STANDING, soort="voortgang", channels=("webhook",))
+    before = decide(standing, Transient(SAID), NOW + BLOCKS_AT_MOST - 1, 0, POLICY)
+    after = decide(standing, Transient(SAID), NOW + BLOCKS_AT_MOST, 0, POLICY)
+    assert (before.releases_next, before.task) == (False, None)
+    assert (after.releases_next, after.task) == (True, "bericht_opgehouden")
+    notice = structs.replace(standing, soort="kennisgeving")
+    assert not decide(notice, Transient(SAID), NOW + BLOCKS_AT_MOST, 0, POLICY).releases_next
+
+
+@pytest.mark.parametrize(("state", "after"), [(State.DELIVERED, State.RETRYING), (State.CONFIRMED, State.CONFIRMED)])
+def test_a_bounce_goes_to_the_next_channel_unless_there_is_an_answer(state: State, after: State) -> None:
+    assert bounced(structs.replace(STANDING, state=state, proof=1), NOW).state is after
+
+
+@given(tries=st.integers(0, 500), ago=st.integers(0, 300), jitter=st.floats(0, 1, exclude_max=True))
+def test_a_delivery_always_ends_or_has_a_next_moment(tries: int, ago: int, jitter: float) -> None:
+    now = NOW + ago * HOUR
+    decision = decide(structs.replace(STANDING, tries=tries), Transient(SAID), now, jitter, POLICY)
+    if decision.state is State.FAILED:
+        assert decision.task
+    else:
+        assert decision.next_action_at is not None
+        assert now <= decision.next_action_at <= max(now, STANDING.give_up_at)

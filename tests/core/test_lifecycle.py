@@ -1,0 +1,79 @@
+"""The table of states: what is possible is in it, and nothing else."""
+
+import pytest
+
+from gateway.core.lifecycle import (
+    AWAITING_ANSWER,
+    CLAIMABLE,
+    SETTLED,
+    TABLE,
+    TERMINAL,
+    TOLD,
+    Happening,
+    NotAllowed,
+    State,
+    move,
+)
+
+BY_TIME_OR_US = frozenset(Happening) - {
+    Happening.RECEIPT,
+    Happening.CONFIRMING_ANSWER,
+    Happening.REFUSING_ANSWER,
+    Happening.BOUNCED,
+}
+
+
+def test_every_state_has_a_row() -> None:
+    assert set(TABLE) == set(State)
+
+
+@pytest.mark.parametrize("state", sorted(set(State) - {State.WITHDRAWN}))
+@pytest.mark.parametrize(
+    ("happening", "after"),
+    [(Happening.CONFIRMING_ANSWER, State.CONFIRMED), (Happening.REFUSING_ANSWER, State.REFUSED)],
+)
+def test_an_answer_counts_in_any_state(state: State, happening: Happening, after: State) -> None:
+    assert move(state, happening) is after
+
+
+@pytest.mark.parametrize("happening", sorted(Happening))
+def test_nothing_leaves_a_withdrawn_delivery(happening: Happening) -> None:
+    assert move(State.WITHDRAWN, happening) is State.WITHDRAWN
+
+
+@pytest.mark.parametrize("state", sorted(TERMINAL - {State.CLOSED}))
+@pytest.mark.parametrize("happening", sorted(BY_TIME_OR_US - {Happening.CLAIMED}))
+def test_neither_time_nor_our_own_attempts_leave_a_terminal_state(state: State, happening: Happening) -> None:
+    assert move(state, happening) is state
+
+
+@pytest.mark.parametrize("state", sorted(SETTLED))
+def test_what_is_handed_over_or_ended_is_never_claimed(state: State) -> None:
+    assert state not in CLAIMABLE
+    if state is not State.WITHDRAWN:
+        with pytest.raises(NotAllowed):
+            move(state, Happening.CLAIMED)
+
+
+@pytest.mark.parametrize("state", [State.RECEIVED, State.CONFIRMED, State.REFUSED])
+def test_a_receipt_never_weakens_what_is_known(state: State) -> None:
+    assert move(state, Happening.RECEIPT) is state
+
+
+def test_a_vanished_holder_leaves_doubt() -> None:
+    assert move(State.BUSY, Happening.LEASE_LOST) is State.IN_DOUBT
+
+
+def test_only_an_answer_confirms_or_refuses() -> None:
+    confirming = {
+        (happening, after)
+        for state in State
+        for happening, after in TABLE[state].items()
+        if after in (State.CONFIRMED, State.REFUSED) and state not in (State.CONFIRMED, State.REFUSED)
+    }
+    assert {happening for happening, _ in confirming} == {Happening.CONFIRMING_ANSWER, Happening.REFUSING_ANSWER}
+
+
+def test_the_named_sets_agree_with_the_table() -> None:
+    assert set(AWAITING_ANSWER) <= TOLD <= SETTLED
+    assert TERMINAL <= SETTLED
