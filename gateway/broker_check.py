@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote, urlsplit
 import aiohttp
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity
-from aiohttp import BasicAuth, ClientSession, ClientTimeout
+from aiohttp import ClientSession, ClientTimeout
 from yarl import URL
 
 from gateway.amqp import Broker, Topology
@@ -77,9 +77,9 @@ async def _read_queue(management_url: str, ca: str | None, broker: Broker) -> tu
     url = urlsplit(broker.url)
     vhost = quote(unquote(url.path.removeprefix("/")) or "/", safe="")
     address = f"{management_url.rstrip('/')}/api/queues/{vhost}/{quote(broker.topology.intake, safe='')}"
-    auth = BasicAuth(unquote(url.username or "guest"), unquote(url.password or "guest"))
+    login = aiohttp.encode_basic_auth(unquote(url.username or "guest"), unquote(url.password or "guest"))
     async with (
-        ClientSession(auth=auth, timeout=ClientTimeout(total=PATIENCE)) as session,
+        ClientSession(headers={"Authorization": login}, timeout=ClientTimeout(total=PATIENCE)) as session,
         session.get(URL(address, encoded=True), ssl=client_ssl(ca), allow_redirects=False) as reply,
     ):
         return reply.status, await reply.json() if reply.status == _OK else {}

@@ -24,13 +24,13 @@ from cryptography.hazmat.primitives.keywrap import (
     aes_key_wrap_with_padding,
 )
 
-from gateway.contract import read_secret
+from gateway.contract import SettingsRefused, read_secret
 
 KEY_BYTES = 32
 _CIPHERS_KEPT = 4096
 
 
-class KeyRefused(Exception):
+class KeyRefused(SettingsRefused):
     """The key-encryption key is not 32 bytes of base64, or others can read its file."""
 
 

@@ -15,7 +15,8 @@ Part = dict[str, str | int | Decimal | bool | dict[str, str | int]]
 """`hulpvrager`, `contactpersoon` or a claim, as the sender gave it."""
 
 _MONTHS: Final = (
-    "januari februari maart april mei juni juli augustus september oktober november december".split()
+    *("januari", "februari", "maart", "april", "mei", "juni"),
+    *("juli", "augustus", "september", "oktober", "november", "december"),
 )
 _ANSWERED: Final = frozenset({"kennisgeving", "herinnering"})
 """Messages that ask for an answer: only these carry a link."""
@@ -58,7 +59,9 @@ class Block(Struct, frozen=True):
     def lines(self) -> list[str]:
         """The table as text, a line for each row."""
         head, *rows = self.table or [()]
-        return ["; ".join(f"{name}: {cell}" for name, cell in zip(head, row, strict=True) if cell != "-") for row in rows]
+        return [
+            "; ".join(f"{name}: {cell}" for name, cell in zip(head, row, strict=True) if cell != "-") for row in rows
+        ]
 
 
 class Content(Struct, frozen=True):

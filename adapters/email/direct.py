@@ -25,7 +25,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec import Struct
 
 from adapters.email import wire
-from gateway.contract import connect_allowed
+from adapters.email.settings import EmailSettings, read_creditor
+from adapters.email.submission import Pool
+from gateway.contract import Endpoint, Evidence, Finding, Outcome, RefusedForGood, client_ssl, connect_allowed
 
 _DANE_EE: Final = 3
 _PORT: Final = 25
@@ -82,8 +84,10 @@ class Names:
             return [domain]
         except dns.exception.DNSException as why:
             raise DnsTrouble(type(why).__name__) from why
-        found = [record.exchange.to_text(omit_final_dot=True) for record in sorted(answer, key=lambda mx: mx.preference)]
-        if found == ["."] or found == [""]:
+        found = [
+            record.exchange.to_text(omit_final_dot=True) for record in sorted(answer, key=lambda mx: mx.preference)
+        ]
+        if found in (["."], [""]):
             raise NoMail(domain)
         return found
 
@@ -102,7 +106,7 @@ class Names:
         return [Pin(record.selector, record.mtype, record.cert) for record in answer if record.usage == _DANE_EE]
 
 
-class Direct:
+class Exchangers:
     """Dials the exchangers of one domain. `tls` verifies certificates; `domain` is how we introduce ourselves."""
 
     def __init__(
@@ -168,6 +172,48 @@ class Direct:
         client = aiosmtplib.SMTP(sock=sock, hostname=host, local_hostname=self._domain, start_tls=False, timeout=None)
         await client.connect()
         return client
+
+
+class DirectRoute:
+    """Mail to one creditor's domain, on connections of its own."""
+
+    def __init__(self, settings: EmailSettings, endpoint: Endpoint, names: Names, port: int = _PORT) -> None:
+        """Reads `ca`. Raises SettingsRefused, SecretMissing."""
+        self._domain = read_creditor(endpoint.settings).adres.partition("@")[2]
+        tls = client_ssl(endpoint.ca)
+        exchangers = Exchangers(names, self._domain, endpoint.networks, tls, settings.domain, port)
+        self._dial = exchangers.dial_verified
+        self._verified = Pool(exchangers.dial_verified, endpoint.concurrent, is_relay=False)
+        self._any = Pool(exchangers.dial_any, 1, is_relay=False)
+
+    async def deliver(self, envelope: wire.Envelope, body: bytes, deadline: float) -> Outcome:
+        mail, _, bare = body.partition(wire.BARE_SEPARATOR)
+        try:
+            try:
+                return await self._verified.deliver(envelope, mail, deadline)
+            except wire.NoTls as why:
+                if not bare:  # a link alone is of no use to who has no klantnummer to type
+                    return RefusedForGood(Evidence("geen_tls", str(why).encode()))
+                return await self._any.deliver(envelope, bare, deadline)
+        except NoMail:
+            return RefusedForGood(Evidence("geen_mail"))
+
+    async def look(self) -> Finding:
+        """Connect and verify; send nothing."""
+        try:
+            client = await self._dial()
+        except NoMail:
+            return Finding(False, f"{self._domain}: dit domein ontvangt geen mail")
+        except wire.NoTls:
+            return Finding(False, f"{self._domain}: geen controleerbaar TLS; er gaat alleen een link heen")
+        except wire.FAILED as why:
+            return Finding(False, f"{self._domain}: {wire.failure_text(why)}")
+        client.close()
+        return Finding(True, f"{self._domain}: mailserver bereikbaar, TLS gecontroleerd")
+
+    async def aclose(self) -> None:
+        await self._verified.aclose()
+        await self._any.aclose()
 
 
 def _worst(failures: Sequence[BaseException]) -> BaseException:

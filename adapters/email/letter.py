@@ -11,7 +11,6 @@ import typst
 from adapters.email.content import Content
 
 _TEMPLATE: Final = Path(__file__).parent / "templates" / "brief.typ"
-_ACCESSIBLE: Final[list[Literal["ua-1"]]] = ["ua-1"]
 _FONTS: Final = typst.Fonts()
 
 
@@ -25,14 +24,14 @@ class Letters:
         """The same bytes for the same content and time."""
         brief = {"brief": msgspec.json.encode(content).decode()}
         try:
-            return self._compile(brief, time, _ACCESSIBLE)
+            return self._compile(brief, time, "ua-1")
         except typst.TypstError:
             # PDF/UA wants a glyph for every character; a name in a script that no font here has, is shown as boxes
-            return self._compile(brief, time, [])
+            return self._compile(brief, time, None)
 
-    def _compile(self, inputs: dict[str, str], time: datetime, standards: list[Literal["ua-1"]]) -> bytes:
+    def _compile(self, inputs: dict[str, str], time: datetime, standard: Literal["ua-1"] | None) -> bytes:
         made = self._compiler().compile(
-            format="pdf", sys_inputs=inputs, pdf_standards=standards, timestamp=int(time.timestamp())
+            format="pdf", sys_inputs=inputs, pdf_standards=standard, timestamp=int(time.timestamp())
         )
         if not isinstance(made, bytes):
             raise TypeError("Typst made several files of one letter")

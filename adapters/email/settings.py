@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from msgspec import Struct
 
-from gateway.contract import SettingsRefused, read_secret, read_table
+from gateway.contract import Reference, SettingsRefused, read_secret, read_table
 
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?=.{1,253}$)[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 """addr-spec without quoting or comments (RFC 5321 §4.1.2), which no header can be smuggled through."""
@@ -21,7 +21,7 @@ class Mailbox(Struct, frozen=True):
 
     imap: str
     gebruiker: str
-    wachtwoord: str
+    wachtwoord: Reference
     map: str = "INBOX"
 
 
@@ -30,11 +30,11 @@ class EmailSettings(Struct, frozen=True):
 
     afzender: str
     relais: str | None = None
-    ca: str | None = None
+    ca: Reference | None = None
     gebruiker: str | None = None
-    wachtwoord: str | None = None
-    certificaat: str | None = None
-    certificaat_sleutel: str | None = None
+    wachtwoord: Reference | None = None
+    certificaat: Reference | None = None
+    certificaat_sleutel: Reference | None = None
     inkomend: Mailbox | None = None
 
     @property
@@ -46,7 +46,7 @@ class CreditorSettings(Struct, frozen=True):
     """`certificaat`: its S/MIME certificate, to encrypt for."""
 
     adres: str
-    certificaat: str | None = None
+    certificaat: Reference | None = None
 
 
 class Host(Struct, frozen=True):
@@ -62,7 +62,9 @@ def read_settings(table: Mapping[str, object]) -> EmailSettings:
     settings = read_table(table, EmailSettings, "email")
     faults = [] if _is_address(settings.afzender) else ["email.afzender: geen e-mailadres"]
     faults += _half_pairs(settings)
-    faults += [] if settings.relais is None or _host(settings.relais, _PORTS) else ["email.relais: geen smtp:// of smtps://"]
+    faults += (
+        [] if settings.relais is None or _host(settings.relais, _PORTS) else ["email.relais: geen smtp:// of smtps://"]
+    )
     if settings.inkomend is not None and not _host(settings.inkomend.imap, {"imaps": 993}):
         faults.append("email.inkomend.imap: geen imaps://")
     if faults:
@@ -104,7 +106,9 @@ def _half_pairs(settings: EmailSettings) -> list[str]:
         "email.gebruiker, email.wachtwoord": (settings.gebruiker, settings.wachtwoord),
         "email.certificaat, email.certificaat_sleutel": (settings.certificaat, settings.certificaat_sleutel),
     }
-    return [f"{keys}: beide of geen van beide" for keys, (one, other) in pairs.items() if (one is None) != (other is None)]
+    return [
+        f"{keys}: beide of geen van beide" for keys, (one, other) in pairs.items() if (one is None) != (other is None)
+    ]
 
 
 def _is_address(text: str) -> bool:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key, pkcs7
 
+from adapters.email.settings import EmailSettings
 from gateway.contract import SettingsRefused, read_secret
 
 _DETACHED: Final = [pkcs7.PKCS7Options.DetachedSignature, pkcs7.PKCS7Options.Binary]
@@ -48,6 +49,13 @@ class Signer:
         signature = _attachment("application/pkcs7-signature", "smime.p7s", builder.sign(Encoding.DER, _DETACHED))
         parts = [head.encode() + fence, entity + b"\r\n" + fence, signature + fence + b"--", b""]
         return b"\r\n".join(parts)
+
+
+def signer_of(settings: EmailSettings) -> Signer | None:
+    """None where mail goes unsigned. Raises SecretMissing, SettingsRefused."""
+    if settings.certificaat is None or settings.certificaat_sleutel is None:
+        return None
+    return Signer(settings.certificaat, settings.certificaat_sleutel)
 
 
 def encrypted(entity: bytes, recipient: x509.Certificate) -> bytes:

@@ -13,8 +13,7 @@
 import hmac
 import re
 import ssl
-from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -37,6 +36,7 @@ _TEMPLATES: Final = jinja2.Environment(
     undefined=jinja2.StrictUndefined,
     trim_blocks=False,
 )
+_BARE: Final = ("alleen-link.txt", "alleen-link.html")
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _CODE_LENGTH = 8
 _REPLY_BYTES = 4096
@@ -158,6 +158,12 @@ def entity(delivery: str, text: str, html: str, letter: bytes | None) -> bytes:
     return message.as_bytes()
 
 
+def bare_entity(delivery: str, content: Content, link: str) -> bytes:
+    """For a mailbox that TLS cannot protect: a link, and nothing that is about a person."""
+    text, html = (_TEMPLATES.get_template(name).render(content=content, link=link) for name in _BARE)
+    return entity(delivery, text, html, None)
+
+
 def boundary(delivery: str, part: str) -> str:
     """Cannot occur in base64 or quoted-printable, which never hold `=_`."""
     return f"=_{UUID(delivery).hex}_{part}"
@@ -206,6 +212,19 @@ def not_taken(why: BaseException, *, is_relay: bool) -> Outcome:
             return Transient(Evidence("verbinding", reason))
         case _:
             return OwnFault(Evidence("relais", reason))  # offers no STARTTLS, or no way to log in that we have
+
+
+def failure_text(why: BaseException) -> str:
+    """In Dutch, for a person."""
+    match why:
+        case aiosmtplib.SMTPResponseException():
+            return f"geweigerd met {why.code}"
+        case TimeoutError():
+            return "antwoordt niet op tijd"
+        case _ if is_unverified(why):
+            return "het certificaat is niet te vertrouwen"
+        case _:
+            return f"niet bereikbaar ({type(why).__name__})"
 
 
 def is_unverified(why: BaseException) -> bool:

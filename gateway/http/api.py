@@ -29,27 +29,19 @@ class Api:
         self._document = openapi.document(doors.settings.public_url)
 
     def add_to(self, app: web.Application) -> None:
-        for route, answer in self._answers().items():
-            path = PREFIX + route.path
-            if route.method == "GET":
-                app.router.add_get(path, answer)
-            else:
-                app.router.add_post(path, answer)
-
-    def _answers(self) -> dict[Route, Answering]:
-        for_senders: dict[Route, ForSender] = {
-            routes.POST_MESSAGE: self._messages.take,
-            routes.LIST_DOSSIERS: self._lookups.dossiers,
-            routes.GET_DOSSIER: self._lookups.dossier,
-            routes.GET_DELIVERY: self._lookups.delivery,
-            routes.GET_FEED: self._lookups.feed,
-            routes.LIST_CREDITORS: self._lookups.creditors,
+        answers: Mapping[str, Answering] = {
+            routes.POST_MESSAGE.operation: self._for_senders(routes.POST_MESSAGE, self._messages.take),
+            routes.LIST_DOSSIERS.operation: self._for_senders(routes.LIST_DOSSIERS, self._lookups.dossiers),
+            routes.GET_DOSSIER.operation: self._for_senders(routes.GET_DOSSIER, self._lookups.dossier),
+            routes.GET_DELIVERY.operation: self._for_senders(routes.GET_DELIVERY, self._lookups.delivery),
+            routes.GET_FEED.operation: self._for_senders(routes.GET_FEED, self._lookups.feed),
+            routes.LIST_CREDITORS.operation: self._for_senders(routes.LIST_CREDITORS, self._lookups.creditors),
+            routes.POST_ANSWER.operation: self._callbacks.take,
+            routes.GET_OPENAPI.operation: self._openapi,
         }
-        return {
-            **{route: self._for_senders(route, answer) for route, answer in for_senders.items()},
-            routes.POST_ANSWER: self._callbacks.take,
-            routes.GET_OPENAPI: self._openapi,
-        }
+        for route in routes.ROUTES:
+            add = app.router.add_get if route.method == "GET" else app.router.add_post
+            add(PREFIX + route.path, answers[route.operation])
 
     def _for_senders(self, route: Route, answer: ForSender) -> Answering:
         async def answering(request: web.Request) -> web.StreamResponse:

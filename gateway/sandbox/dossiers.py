@@ -41,7 +41,7 @@ def dossiers(entries: Sequence[Entry], oin: str, run: str, now: datetime) -> lis
 
 
 def _samples() -> list[dict[str, Any]]:
-    samples: list[dict[str, Any]] = tomllib.loads(files(__package__).joinpath("dossiers.toml").read_text())["dossier"]
+    samples: list[dict[str, Any]] = tomllib.loads(files(__package__).joinpath("dossiers.toml").read_text("utf-8"))["dossier"]
     return samples
 
 

@@ -20,7 +20,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from gateway.pki import Authority, Issued
 
-_LAST_WORDS = 0.5  # seconds that open requests get at the end
+_LAST_WORDS = 0.1  # seconds that open requests get at the end
 _Answer = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
 

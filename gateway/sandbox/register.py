@@ -60,7 +60,7 @@ def to_toml(value: object) -> str:
         case list() | tuple():
             return "[" + ", ".join(map(to_toml, value)) + "]"
         case _:
-            return json.dumps(value)
+            return json.dumps(value, ensure_ascii=False)
 
 
 def _entry(table: dict[str, Any]) -> Entry:

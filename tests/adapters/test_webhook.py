@@ -4,6 +4,7 @@ import asyncio
 import json
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
@@ -209,8 +210,10 @@ async def test_a_compressed_reply_is_not_unpacked(
         assert kind(await link.send(parcel(link, endpoint, draft()))) == "HandedOver 200"
 
 
-async def speaks(reply: bytes, port_of: Callable[[int], None]) -> AsyncIterator[None]:
-    """A server that reads a request, says `reply`, and hangs up."""
+@asynccontextmanager
+async def speaks(reply: bytes) -> AsyncIterator[int]:
+    """The port of a server that reads one request, says `reply`, and hangs up."""
+    said = asyncio.Event()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -219,10 +222,13 @@ async def speaks(reply: bytes, port_of: Callable[[int], None]) -> AsyncIterator[
         await asyncio.sleep(0.05)  # so that the head is not in one segment with what is wrong after it
         writer.write(rest)
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        said.set()
 
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
-        port_of(server.sockets[0].getsockname()[1])
-        yield
+        yield server.sockets[0].getsockname()[1]
+        await said.wait()
 
 
 @pytest.mark.parametrize(
@@ -239,12 +245,12 @@ async def speaks(reply: bytes, port_of: Callable[[int], None]) -> AsyncIterator[
 async def test_a_reply_that_breaks_off_counts_for_the_status_it_gave(
     channel: Webhook, endpoint: Endpoint, reply: bytes, expected: str
 ) -> None:
-    ports: list[int] = []
-    async for _ in speaks(reply, ports.append):
-        plain = {**endpoint.settings, "url": f"http://127.0.0.1:{ports[0]}/"}
+    async with speaks(reply) as port:
+        plain = {**endpoint.settings, "url": f"http://127.0.0.1:{port}/"}
         link = channel.link(msgspec.structs.replace(endpoint, settings=plain))
-        assert kind(await link.send(parcel(link, endpoint, draft()))) == expected
+        outcome = await link.send(parcel(link, endpoint, draft()))
         await link.aclose()
+    assert kind(outcome) == expected
 
 
 # -- whom we speak to
@@ -437,7 +443,7 @@ async def test_an_answer_later_is_called_back_signed_until_it_is_taken(
         async with asyncio.timeout(5):
             path, body = await door.answers.get()
         await link.aclose()
-        await server.shutdown(0)
+        await server.shutdown(0.1)
     assert path == "/v1/antwoorden/later"
     assert json.loads(body)["bezorging"] == sent.delivery
     assert json.loads(body)["antwoord"]["soort"] == "klant_onbekend"

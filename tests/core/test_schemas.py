@@ -42,7 +42,7 @@ def test_every_schema_is_a_schema(name: str) -> None:
 
 @pytest.mark.parametrize("name", examples.names())
 def test_every_example_is_valid(name: str) -> None:
-    kind = name.split("-")[0]
+    kind = name.split("-", maxsplit=1)[0]
     errors = list(schemas.validator(SCHEMA_OF.get(kind, kind)).iter_errors(examples.read(name)))
     assert errors == []
 
@@ -57,15 +57,11 @@ def test_every_kind_of_message_has_a_schema_and_an_example() -> None:
     assert {name.split("-")[0] for name in examples.names()} >= set(KINDS)
 
 
-@pytest.mark.parametrize("name", set(schemas.NAMES) - {"cloudevent"})
+@pytest.mark.parametrize("name", [name for name in schemas.NAMES if name != "cloudevent"])
 def test_every_object_is_closed(name: str) -> None:
-    objects = [part for part in parts(schemas.document(name)) if isinstance(part.get("properties"), dict)]
-    whole_events = {"kennisgeving", "voortgang", "verlenging", "beeindiging", "intrekking", "pauzeverzoek"}
-    for part in objects:
-        conditional = set(part) <= {"properties"}
-        envelope = part.get("$ref") == "cloudevent-1.0.json"
-        assert part.get("additionalProperties") is False or conditional or envelope, sorted(part["properties"])
-    assert name not in whole_events or schemas.document(name)["properties"]["data"]["additionalProperties"] is False
+    for part in parts(schemas.document(name)):
+        if "properties" in part and "type" in part and isinstance(part["type"], str | list):
+            assert part["additionalProperties"] is False, sorted(part["properties"])
 
 
 @pytest.mark.parametrize("name", schemas.NAMES)
@@ -102,8 +98,9 @@ def test_dates_are_real_dates(bad: str) -> None:
 
 
 def test_validators_mask_values() -> None:
-    [error] = schemas.validator("delen#/$defs/datum").iter_errors("geheim")
-    assert "geheim" not in error.message
+    errors = list(schemas.validator("delen#/$defs/datum").iter_errors("geheim"))
+    assert errors
+    assert not any("geheim" in error.message for error in errors)
 
 
 def test_codes_and_answers_are_the_same_in_code_and_schema() -> None:

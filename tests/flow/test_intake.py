@@ -1,0 +1,229 @@
+"""What intake makes of a message: deliveries, a duplicate, a wait, a refusal. Nothing is lost, and nothing holds the
+rest."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from gateway.core.lifecycle import State
+from gateway.intake import Accepted, Duplicate, Quarantined, Refused
+from tests.flow.desk import OTHER, Desk, notice, open_desk, progress
+
+QUARTER = 900 * 1_000_000
+
+
+@pytest.fixture
+async def desk(ledger_url: str) -> AsyncIterator[Desk]:
+    async with open_desk(ledger_url) as made:
+        yield made
+
+
+def _changed(path: str, value: object) -> dict[str, Any]:
+    """A kennisgeving with one member of its data replaced; `path` with dots."""
+    event = notice()
+    *outer, last = path.split(".")
+    place = event["data"]
+    for name in outer:
+        place = place[name]
+    place[last] = value
+    return event
+
+
+async def test_each_creditor_gets_a_delivery_and_the_sender_is_told_their_ids(desk: Desk) -> None:
+    (verdict,) = await desk.send(notice())
+    assert isinstance(verdict, Accepted)
+    deliveries = await desk.deliveries()
+    assert {(one.creditor, one.soort, one.state) for one in deliveries} == {
+        ("energie", "kennisgeving", State.QUEUED),
+        ("zorg", "kennisgeving", State.QUEUED),
+    }
+    ((name, data),) = await desk.told()
+    assert name == "bericht-geaccepteerd"
+    assert data["bericht"] == {"source": notice()["source"], "id": "SHV-1-1"}
+    assert {one["bezorging"] for one in data["schuldeisers"]} == {one.id for one in deliveries}
+
+
+async def test_an_unknown_creditor_among_good_ones_becomes_a_task_and_the_others_go_out(desk: Desk) -> None:
+    await desk.send(notice("SHV-1", 1, "energie", "kvk:00000000"))
+    assert [one.creditor for one in await desk.deliveries()] == ["energie"]
+    assert [one.soort for one in await desk.tasks()] == ["schuldeiser_onbekend"]
+    ((_, data),) = await desk.told()
+    assert data["onbekend"] == ["kvk:00000000"]
+
+
+async def test_an_agent_is_told_as_well_with_a_delivery_of_its_own(desk: Desk) -> None:
+    await desk.send(notice("SHV-1", 1, "bank", "incasso"))
+    assert {(one.creditor, one.agent_for) for one in await desk.deliveries()} == {
+        ("bank", None),
+        ("incasso", "bank"),
+        ("incasso", None),
+    }
+
+
+async def test_the_same_message_again_is_a_duplicate_and_nobody_is_told_twice(desk: Desk) -> None:
+    again = notice() | {"id": "another-id"}
+    verdicts = await desk.send(notice(), notice(), again)
+    assert isinstance(verdicts[0], Accepted)
+    assert verdicts[1:] == [Duplicate(), Duplicate()]
+    assert await desk.send(notice()) == [Duplicate()]
+    assert len(await desk.told()) == 1
+    assert len(await desk.deliveries()) == 2
+
+
+@pytest.mark.parametrize(
+    ("second", "code"),
+    [
+        (notice() | {"data": notice("SHV-2")["data"]}, "ander_bericht_zelfde_id"),
+        (_changed("verzoekkenmerk", "V-1") | {"id": "x"}, "versie_bestaat"),
+        (progress("SHV-9", 1), "versie_een_geen_kennisgeving"),
+        (notice("SHV-1", 2, "energie", "kvk:68750110"), "schuldeiser_dubbel"),
+    ],
+)
+async def test_what_does_not_fit_what_is_known_is_refused(desk: Desk, second: dict[str, Any], code: str) -> None:
+    await desk.send(notice())
+    await desk.told()
+    (verdict,) = await desk.send(second)
+    assert isinstance(verdict, Refused)
+    assert [violation.code for violation in verdict.violations] == [code]
+    ((name, data),) = await desk.told()
+    assert (name, data["fouten"][0]["code"]) == ("bericht-geweigerd", code)
+    assert len(await desk.refusals()) == 1
+
+
+BAD = [
+    pytest.param(b'{"specversion": ', "", "json_ongeldig", id="broken JSON"),
+    pytest.param(json.dumps(_changed("versie", "een")).encode(), "/data/versie", "waarde_ongeldig", id="wrong type"),
+    pytest.param(json.dumps(_changed("onbekend", 1)).encode(), "/data/onbekend", "veld_onbekend", id="unknown field"),
+    pytest.param(
+        json.dumps(_changed("hulpvrager.bsn", "123456789")).encode(), "/data/hulpvrager/bsn", "bsn_elfproef", id="bsn"
+    ),
+    pytest.param(
+        json.dumps(_changed("gemeente", "0344")).encode(), "/data/gemeente", "gemeente_niet_van_afzender", id="gemeente"
+    ),
+    pytest.param(
+        json.dumps(_changed("verzoekkenmerk", "x" * 66_000)).encode(), "", "te_groot", id="a body of 65 KB"
+    ),
+    pytest.param(json.dumps(notice() | {"type": "nl.x.y.v1"}).encode(), "/type", "type_onbekend", id="type"),
+]
+
+
+@pytest.mark.parametrize(("body", "path", "code"), BAD)
+async def test_bad_input_is_on_record_the_sender_is_told_and_the_rest_goes_on(
+    desk: Desk, body: bytes, path: str, code: str
+) -> None:
+    verdict = await desk.send_bytes(body)
+    assert isinstance(verdict, Refused)
+    assert (path, code) in {(violation.pad, str(violation.code)) for violation in verdict.violations}
+    (kept,) = await desk.refusals()
+    assert kept.kind == "geweigerd"
+    assert body[:40] not in bytes(kept.body)
+    ((name, data),) = await desk.told()
+    assert (name, data["gemeente"]) == ("bericht-geweigerd", "0363")
+    assert {"123456789", "xxxx"}.isdisjoint(json.dumps(data["fouten"]).split('"'))
+    assert isinstance((await desk.send(notice("SHV-5")))[0], Accepted)
+
+
+async def test_one_bad_message_in_a_batch_does_not_hold_the_others(desk: Desk) -> None:
+    verdicts = await desk.send(notice("SHV-1"), _changed("versie", 0), notice("SHV-2"))
+    assert [type(verdict) for verdict in verdicts] == [Accepted, Refused, Accepted]
+
+
+@pytest.mark.parametrize("user", [None, "vreemde"])
+async def test_a_message_of_nobody_is_quarantined_with_a_task(desk: Desk, user: str | None) -> None:
+    verdict = await desk.send_bytes(json.dumps(notice()).encode(), sender=None, user=user)
+    assert verdict == Quarantined("afzender_onbekend")
+    assert [one.kind for one in await desk.refusals()] == ["geparkeerd"]
+    assert [one.soort for one in await desk.tasks()] == ["afzender_onbekend"]
+    ((name, data),) = await desk.told()
+    assert (name, data["gemeente"]) == ("bericht-geweigerd", "onbekend")
+
+
+async def test_kinds_of_a_later_release_are_valid_and_refused(desk: Desk) -> None:
+    event = progress() | {"type": "nl.schuldhulpverlening.intrekking.v1"}
+    event["data"] = {"gemeente": "0363", "dossierkenmerk": "SHV-1", "versie": 2, "reden": "dubbel"}
+    (verdict,) = await desk.send(event)
+    assert isinstance(verdict, Refused)
+    assert [str(violation.code) for violation in verdict.violations] == ["soort_nog_niet_ondersteund"]
+
+
+async def test_progress_goes_to_everyone_told_and_waits_for_their_kennisgeving(desk: Desk) -> None:
+    await desk.send(notice("SHV-1", 1, "bank", "energie"))
+    first = {(one.creditor, one.agent_for): one.id for one in await desk.deliveries()}
+    await desk.send(progress())
+    later = [one for one in await desk.deliveries() if one.versie == 2]
+    assert {(one.creditor, one.agent_for): one.waits_for for one in later} == first
+
+
+async def test_progress_can_be_limited_to_those_listed(desk: Desk) -> None:
+    await desk.send(notice("SHV-1", 1, "energie", "zorg"))
+    await desk.send(progress("SHV-1", 2, "kvk:68750110"))
+    assert [one.creditor for one in await desk.deliveries() if one.versie == 2] == ["energie"]
+
+
+async def test_progress_to_one_who_was_never_told_is_a_task(desk: Desk) -> None:
+    await desk.send(notice("SHV-1", 1, "energie"))
+    await desk.send(progress("SHV-1", 2, "zorg"))
+    assert [one.creditor for one in await desk.deliveries()] == ["energie"]
+    assert [(one.soort, one.creditor) for one in await desk.tasks()] == [("kennisgeving_niet_bezorgd", "zorg")]
+
+
+async def test_a_version_beyond_the_next_waits_and_goes_when_the_missing_one_comes(desk: Desk) -> None:
+    _, held = await desk.send(notice("SHV-1", 1), progress("SHV-1", 3))
+    assert isinstance(held, Accepted)
+    assert held.held
+    assert {one.versie for one in await desk.deliveries()} == {1}
+    await desk.send(progress("SHV-1", 2))
+    assert [(one.versie, one.out_of_order, one.hold_until) for one in await desk.messages()] == [
+        (1, False, None),
+        (3, False, None),
+        (2, False, None),
+    ]
+    second = {one.creditor: one.id for one in await desk.deliveries() if one.versie == 2}
+    third = {one.creditor: one.waits_for for one in await desk.deliveries() if one.versie == 3}
+    assert third == second
+
+
+async def test_after_the_wait_a_later_version_goes_without_the_missing_one_and_is_flagged(desk: Desk) -> None:
+    await desk.send(notice("SHV-1", 1), progress("SHV-1", 3))
+    desk.clock.at += QUARTER
+    await desk.intake.end_wait("0363", "SHV-1")
+    assert [(one.versie, one.out_of_order) for one in await desk.messages()] == [(1, False), (3, True)]
+    assert [name for name, _ in await desk.told()] == ["bericht-geaccepteerd"] * 2
+
+
+async def test_progress_for_an_unknown_dossier_waits_and_is_then_refused(desk: Desk) -> None:
+    (held,) = await desk.send(progress("SHV-9", 2))
+    assert isinstance(held, Accepted)
+    assert held.held
+    assert await desk.told() == []
+    desk.clock.at += QUARTER
+    await desk.intake.end_wait("0363", "SHV-9")
+    ((name, data),) = await desk.told()
+    assert (name, data["fouten"][0]["code"]) == ("bericht-geweigerd", "dossier_onbekend")
+    assert await desk.messages() == []
+    assert len(await desk.refusals()) == 1
+
+
+async def test_a_later_kennisgeving_adds_creditors_and_leaves_those_alone_whose_view_is_the_same(desk: Desk) -> None:
+    await desk.send(notice("SHV-1", 1, "energie"))
+    await desk.send(notice("SHV-1", 2, "energie", "zorg"))
+    assert [(one.creditor, one.versie) for one in await desk.deliveries()] == [("energie", 1), ("zorg", 2)]
+    (_, (_, data)) = await desk.told()
+    assert data["ongewijzigd"] == ["energie"]
+
+
+async def test_a_correction_goes_to_those_told_after_what_they_were_told_before(desk: Desk) -> None:
+    await desk.send(notice("SHV-1", 1, "energie"))
+    await desk.send(notice("SHV-1", 2, "energie", contactpersoon={"naam": "Ander team"}))
+    first, second = await desk.deliveries()
+    assert (second.versie, second.waits_for) == (2, first.id)
+
+
+async def test_a_sender_has_dossiers_of_his_own_gemeente_only(desk: Desk) -> None:
+    await desk.send(notice("SHV-1"))
+    other = notice("SHV-1", gemeente="0344") | {"source": "urn:nld:oin:00000099000000344000:systeem:x"}
+    (verdict,) = await desk.send(other, sender=OTHER)
+    assert isinstance(verdict, Accepted)
+    assert len({one.dossier_id for one in await desk.messages()}) == 2
