@@ -151,7 +151,7 @@ class Dispatch:
         self._renders: set[asyncio.Task[None]] = set()
         self._render_slots = asyncio.Semaphore(SLOW_RENDERS_AT_ONCE)
         self._stopping = False
-        self._freezing = Batches("vastleggen", self._freeze, spoiled=self._forget, more_coming=self._is_busy)
+        self._freezing = Batches("vastleggen", self._freeze, spoiled=self._drop, more_coming=self._is_busy)
         self._settling = Batches("afrekenen", self._settle, spoiled=self._forget, more_coming=self._is_busy)
 
     def wake(self, lanes: Iterable[Lane], at: int = 0) -> None:
@@ -328,7 +328,7 @@ class Dispatch:
         )
         for ready in batch:
             if ready.claimed.id not in held:
-                self._forget(ready)
+                self._drop(ready)
                 continue
             lane = (ready.claimed.creditor, ready.claimed.channel)
             self._line(lane).waiting.append(ready)
@@ -381,6 +381,7 @@ class Dispatch:
     # -- settle -----------------------------------------------------------------------------------------------------
 
     def _end(self, claimed: Claimed, outcome: Outcome) -> None:
+        self._leave_line(claimed)
         self._settling.add(Ended(claimed, outcome, self._clock.micros(), random.random()))
 
     async def _settle(self, batch: list[Ended]) -> None:
@@ -447,13 +448,20 @@ class Dispatch:
         if decision.next_action_at is not None:
             self.wake([(ended.claimed.creditor, decision.channel)], decision.next_action_at)
 
+    def _drop(self, ready: Ready) -> None:
+        """It will not be attempted by us: another gateway has it, or it is left to its lease."""
+        self._leave_line(ready.claimed)
+        self._forget(ready)
+
+    def _leave_line(self, claimed: Claimed) -> None:
+        """It takes no place in its lane's line any more."""
+        self._line((claimed.creditor, claimed.channel)).claimed -= 1
+        self._wake.set()
+
     def _forget(self, item: Ready | Ended) -> None:
-        """It no longer takes a place in its lane's line."""
-        lane = (item.claimed.creditor, item.claimed.channel)
-        self._line(lane).claimed -= 1
+        """Its lease is not renewed any more."""
         if self._held.get(item.claimed.id) == item.claimed.fence:
             del self._held[item.claimed.id]
-        self._wake.set()
 
     # -- upkeep -----------------------------------------------------------------------------------------------------
 

@@ -141,6 +141,21 @@ def client_ssl(ca: str | None = None, certificate: str | None = None, key: str |
     return context
 
 
+def server_ssl(certificate: str, key: str, client_ca: str | None = None) -> ssl.SSLContext:
+    """TLS 1.2 or later for a listener of ours; all three are references.
+
+    With `client_ca` a client may show a certificate; one of another issuer ends the handshake. Reads files, once.
+    Raises SettingsRefused, SecretMissing.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    _load_own(context, certificate, key)
+    if client_ca:
+        _load_anchor(context, client_ca)
+        context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
 @lru_cache(1)
 def _system_context() -> ssl.SSLContext:
     """Shared: reading the system's anchors takes 20 ms, and most creditors need nothing else."""

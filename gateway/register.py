@@ -292,4 +292,3 @@ def _text(value: object) -> str:
             return ", ".join(map(_text, value))
         case _:
             return str(value)
-

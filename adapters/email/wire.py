@@ -16,8 +16,8 @@ import ssl
 from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.parser import BytesParser
-from email.policy import SMTP
+from email.parser import BytesHeaderParser
+from email.policy import SMTP, compat32
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Final
@@ -40,6 +40,13 @@ _BARE: Final = ("alleen-link.txt", "alleen-link.html")
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _CODE_LENGTH = 8
 _REPLY_BYTES = 4096
+_HEADERS: Final = frozenset(
+    {
+        *("From", "To", "Reply-To", "Subject", "Date", "Message-ID", "Content-Language", "Auto-Submitted"),
+        *("X-Auto-Response-Suppress", "MIME-Version"),
+    }
+)
+_DESCRIBING: Final = frozenset({"Content-Type", "Content-Transfer-Encoding", "Content-Disposition"})
 _UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f]|=\?.*\?=", re.DOTALL)
 _RETURN: Final = re.compile(r"b-([0-9a-f]{32})-([0-9a-f]{24})@", re.IGNORECASE)
 BARE_SEPARATOR: Final = b"\0"
@@ -170,13 +177,11 @@ def boundary(delivery: str, part: str) -> str:
 
 
 def joined(head: bytes, content: bytes) -> bytes:
-    """The whole mail, read back: raises HeaderRefused where it has other headers than were put in."""
+    """The whole mail, its headers read back: raises HeaderRefused where there is one that was not put in."""
     mail = head + content
-    before = BytesParser(policy=SMTP).parsebytes(head + b"\r\n")
-    after = BytesParser(policy=SMTP).parsebytes(mail)
-    described = {"content-type", "content-transfer-encoding", "content-disposition"}
-    rest = [(name, value) for name, value in after.items() if name.lower() not in described]
-    if rest != list(before.items()) or any(part.defects for part in after.walk()):
+    found = BytesHeaderParser(policy=compat32).parsebytes(mail)
+    names = [name for name in found if name not in _DESCRIBING]
+    if set(names) - _HEADERS or len(names) != len(set(names)) or found.defects:
         raise HeaderRefused("the mail does not read back as it was made")
     return mail
 

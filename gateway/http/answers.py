@@ -32,7 +32,10 @@ TOKEN = "[A-Za-z0-9_-]{16,128}"  # noqa: S105 - how one looks
 MOST_WRONG = 5
 BODY_CAP = 32_768
 
-_ERRORS = {"blank": "Vul uw klantnummer in, of de code uit de brief.", "wrong": "Deze referentie hoort niet bij de brief."}
+_ERRORS = {
+    "blank": "Vul uw klantnummer in, of de code uit de brief.",
+    "wrong": "Deze referentie hoort niet bij de brief.",
+}
 
 
 class AnswerPages:
@@ -101,7 +104,7 @@ class AnswerPages:
         if not reference:
             return "blank"
         typed = self._testimony.reference_hash(page.delivery_id, reference)
-        return "open" if any([hmac.compare_digest(typed, right) for right in page.reference_hashes]) else "wrong"
+        return "open" if any(hmac.compare_digest(typed, right) for right in page.reference_hashes) else "wrong"
 
     async def _inside(self, page: Page, token_hash: bytes, typed: Typed) -> web.Response:
         """Whoever comes here has typed a right reference."""

@@ -126,7 +126,9 @@ def _read(raw: bytes) -> tuple[str, bytes]:
 
 
 def _faults(value: Mapping[str, object]) -> list[Violation]:
-    faults = [Violation(pointer(name), Code.FIELD_MISSING, f"{name} ontbreekt") for name in _FIELDS if name not in value]
+    faults = [
+        Violation(pointer(name), Code.FIELD_MISSING, f"{name} ontbreekt") for name in _FIELDS if name not in value
+    ]
     for name in value:
         if name not in _FIELDS:
             pad = pointer(name) if is_repeatable(name) else ""

@@ -105,7 +105,7 @@ class Lookups:
                 log.error("seal_broken", stap="gebeurtenissen", gebeurtenis=row.id)
 
 
-def _dossiers_with_lines(connection: Connection, **filters: Any) -> tuple[Rows, dict[str, list[DeliveryLine]]]:
+def _dossiers_with_lines(connection: Connection, /, **filters: Any) -> tuple[Rows, dict[str, list[DeliveryLine]]]:
     """Dossiers, and their deliveries by dossier id, of one moment."""
     rows = read.dossiers(connection, **filters)
     lines: dict[str, list[DeliveryLine]] = {row.id: [] for row in rows}

@@ -31,10 +31,10 @@ class Messages:
             raise Problem(415, f"Stuur {' of '.join(POST_MESSAGE.body_types)}.")
         arrival = Arrival(door="http", sender=sender, body=await _body(request), user=sender.client_id or sender.oin)
         match await self._gathering.accept(arrival):
-            case Accepted(message=message):
-                return as_json(Received(message), 202)
-            case Duplicate(message=message):
-                return as_json(Received(message), 200)
+            case Accepted(message=message, held=held):
+                return as_json(Received("wacht" if held else "aangenomen", message), 202)
+            case Duplicate():
+                return as_json(Received("bekend"), 200)
             case Refused(violations=violations):
                 raise refusal(violations)
             case Quarantined(reason=reason):

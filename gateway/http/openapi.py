@@ -146,7 +146,10 @@ def _schemas() -> dict[str, Any]:
     own["AnswerToDelivery"] = {
         "type": "object",
         "required": ["bezorging", "antwoord"],
-        "properties": {"bezorging": {"type": "string", "format": "uuid"}, "antwoord": {"$ref": _REF.format("antwoord")}},
+        "properties": {
+            "bezorging": {"type": "string", "format": "uuid"},
+            "antwoord": {"$ref": _REF.format("antwoord")},
+        },
         "additionalProperties": False,
     }
     for name in (*schemas.MESSAGES, "cloudevent", "gebeurtenissen", "antwoord", "delen"):

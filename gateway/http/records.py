@@ -1,14 +1,18 @@
 """What the API answers, as JSON: these records are both what is encoded and what the OpenAPI document describes."""
 
+from typing import Literal
+
 from msgspec import Raw, Struct
 
 from gateway.core.creditor import Covenant, Creditor, Term
 
 
-class Received(Struct, frozen=True):
-    """A message that is on record."""
+class Received(Struct, frozen=True, omit_defaults=True):
+    """A message that is on record. `uitkomst`: new; new, and waiting for a version before it; or known already, and
+    then without `bericht`, the id it has here."""
 
-    bericht: str
+    uitkomst: Literal["aangenomen", "wacht", "bekend"]
+    bericht: str | None = None
 
 
 class Attempt(Struct, frozen=True):

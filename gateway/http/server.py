@@ -1,4 +1,4 @@
-"""The HTTP door: `/v1` for senders and creditors' systems, `/antwoord/` for creditors' people, and what anybody may ask.
+"""The HTTP door: `/v1` for senders and creditors' systems, `/antwoord/` for creditors' people, a few for anybody.
 
     connection ─► time-outs ─► route ─► who is it? ─► body, capped ─► stage or ledger ─► answer with security headers
 
@@ -70,10 +70,10 @@ def make_app(doors: Doors) -> web.Application:
 
 
 @web.middleware
-async def _problems(request: web.Request, answer: Next) -> web.StreamResponse:
+async def _problems(request: web.Request, handler: Next) -> web.StreamResponse:
     """Errors for people are pages, errors for programs are problems (RFC 9457)."""
     try:
-        return await told(request, answer)
+        return await told(request, handler)
     except Problem as problem:
         if request.path.startswith(ANSWER_PREFIX):
             return pages.notice(problem.status, problem.headers)

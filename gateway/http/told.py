@@ -10,7 +10,10 @@ from gateway.core.view import View
 
 Fact = tuple[str, str]
 
-_MONTHS = "januari februari maart april mei juni juli augustus september oktober november december".split()
+_MONTHS = (
+    "januari", "februari", "maart", "april", "mei", "juni",
+    "juli", "augustus", "september", "oktober", "november", "december",
+)  # fmt: skip
 _GROUNDS = {"convenant": "het convenant waaraan u meedoet", "verzoek": "ons verzoek; u heeft hierover geen afspraak"}
 _decode = msgspec.json.Decoder(View).decode
 

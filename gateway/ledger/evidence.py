@@ -170,26 +170,38 @@ class Page(Struct, frozen=True):
 
 
 def page(connection: Connection, token_hash: bytes) -> Page | None:
-    row = connection.execute(
+    return _page(connection, token_hash, locked=False)
+
+
+def _page(connection: Connection, token_hash: bytes, *, locked: bool) -> Page | None:
+    query = (
         select(answer_page, delivery.c.creditor)
         .join(delivery, delivery.c.id == answer_page.c.delivery_id)
         .where(answer_page.c.token_hash == token_hash)
-    ).one_or_none()
+    )
+    row = connection.execute(query.with_for_update(of=answer_page) if locked else query).one_or_none()
     if row is None:
         return None
     hashes = tuple(row.reference_hashes.split())
     return Page(row.delivery_id, row.creditor, hashes, row.wrong, row.decided, row.expires_at)
 
 
-def count_wrong_reference(connection: Connection, token_hash: bytes) -> int:
-    """One more wrong reference on this page; returns how many there are now."""
-    counted = (
-        update(answer_page)
-        .where(answer_page.c.token_hash == token_hash)
-        .values(wrong=answer_page.c.wrong + 1)
-        .returning(answer_page.c.wrong)
-    )
-    return int(connection.execute(counted).scalar_one())
+Entry = Literal["open", "blank", "wrong", "locked", "ended"]
+
+
+def enter_page(connection: Connection, token_hash: bytes, judge: Callable[[Page], Entry]) -> tuple[Page, Entry] | None:
+    """Judge one typed reference under lock, so that guesses made at the same time are all counted; None: no such page.
+
+    `wrong` of the page counts this one too.
+    """
+    found = _page(connection, token_hash, locked=True)
+    if found is None:
+        return None
+    entry = judge(found)
+    if entry == "wrong":
+        found = structs.replace(found, wrong=found.wrong + 1)
+        connection.execute(update(answer_page).where(answer_page.c.token_hash == token_hash).values(wrong=found.wrong))
+    return found, entry
 
 
 def close_page(connection: Connection, token_hash: bytes) -> bool:

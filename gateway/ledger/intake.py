@@ -4,10 +4,11 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from msgspec import Struct, field
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
 
 from gateway.core.lifecycle import State
 from gateway.core.route import Earlier
+from gateway.ledger.bulk import insert_rows
 from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.schema import delivery, dossier, message, payload, refusal
 from gateway.ledger.tasks import Task, add_tasks
@@ -161,7 +162,7 @@ def _write(connection: Connection, writes: Writes) -> None:
         connection.execute(delete(payload).where(payload.c.owner.in_(writes.dropped)))
     for table, rows in tables:
         if rows:
-            connection.execute(insert(table), rows)
+            insert_rows(connection, table, rows)
     if writes.versions:
         connection.execute(
             update(dossier).where(dossier.c.id == bindparam("b_id")).values(versie=bindparam("b_versie")),
@@ -180,7 +181,10 @@ def _write(connection: Connection, writes: Writes) -> None:
 
 def next_hold(connection: Connection) -> int | None:
     """When the earliest held message has waited long enough (epoch µs)."""
-    return connection.scalar(select(func.min(message.c.hold_until)).where(message.c.hold_until.is_not(None)))
+    earliest: int | None = connection.scalar(
+        select(func.min(message.c.hold_until)).where(message.c.hold_until.is_not(None))
+    )
+    return earliest
 
 
 def overdue_holds(connection: Connection, now: int, limit: int) -> list[tuple[str, str]]:

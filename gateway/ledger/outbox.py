@@ -6,12 +6,20 @@ The feed's number is given after commit by one gateway at a time, so a reader of
 from collections.abc import Sequence
 
 from msgspec import Struct, structs
-from sqlalchemy import BigInteger, Connection, bindparam, func, insert, select, text, update
+from sqlalchemy import BigInteger, Connection, bindparam, func, select, text, update
 
+from gateway.ledger.bulk import execute_many, insert_rows
 from gateway.ledger.schema import dossier, outbox
 
 _NUMBERING_LOCK = 0x6B6E6773
 """Key of the PostgreSQL advisory lock under which numbers are given; SQLite has one writer."""
+
+
+_NUMBER = (
+    update(outbox)
+    .where(outbox.c.id == bindparam("b_id"))
+    .values(nr=bindparam("b_nr", type_=BigInteger), next_at=bindparam("b_next", type_=BigInteger))
+)
 
 
 class Event(Struct, frozen=True):
@@ -38,7 +46,7 @@ class Outgoing(Struct, frozen=True):
 
 def add_events(connection: Connection, events: Sequence[Event]) -> None:
     if events:
-        connection.execute(insert(outbox), [structs.asdict(event) for event in events])
+        insert_rows(connection, outbox, [structs.asdict(event) for event in events])
 
 
 def take_events(connection: Connection, limit: int, now: int, again_at: int | None) -> list[Outgoing]:
@@ -65,12 +73,7 @@ def take_events(connection: Connection, limit: int, now: int, again_at: int | No
             last += 1
             nr = last
         taken.append(Outgoing(row.id, nr, row.name, row.gemeente, row.sealed, row.key))
-    connection.execute(
-        update(outbox)
-        .where(outbox.c.id == bindparam("b_id"))
-        .values(nr=bindparam("b_nr", type_=BigInteger), next_at=bindparam("b_next", type_=BigInteger)),
-        [{"b_id": event.id, "b_nr": event.nr, "b_next": again_at} for event in taken],
-    )
+    execute_many(connection, _NUMBER, [{"b_id": event.id, "b_nr": event.nr, "b_next": again_at} for event in taken])
     return taken
 
 
@@ -81,7 +84,8 @@ def published(connection: Connection, ids: Sequence[str]) -> None:
 def next_event_due(connection: Connection) -> int | None:
     """When the earliest event is due (epoch µs); None: the outbox is empty."""
     due = select(func.min(outbox.c.next_at)).where(outbox.c.next_at.is_not(None))
-    return connection.scalar(due)
+    earliest: int | None = connection.scalar(due)
+    return earliest
 
 
 def postpone(connection: Connection, ids: Sequence[str], at: int) -> None:

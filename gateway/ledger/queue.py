@@ -19,7 +19,6 @@ from sqlalchemy import (
     cast,
     column,
     func,
-    insert,
     select,
     true,
     update,
@@ -27,6 +26,7 @@ from sqlalchemy import (
 
 from gateway.core.lane import Decision
 from gateway.core.lifecycle import TOLD, Happening, State
+from gateway.ledger.bulk import execute_many, insert_rows
 from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.schema import (
     answer_page,
@@ -219,8 +219,9 @@ def _due_ids(connection: Connection, lanes: Mapping[Lane, int], now: int) -> lis
 def _note_lost_leases(connection: Connection, ids: Sequence[str], now: int) -> None:
     if not ids:
         return
-    connection.execute(
-        insert(transition),
+    insert_rows(
+        connection,
+        transition,
         [
             {
                 "delivery_id": id_,
@@ -277,8 +278,9 @@ def freeze(connection: Connection, intents: Sequence[Intent], owner: str, now: i
     mine = [intent for intent in intents if held.get(intent.id) == intent.fence]
     if not mine:
         return set()
-    connection.execute(
-        insert(attempt),
+    insert_rows(
+        connection,
+        attempt,
         [
             {
                 "delivery_id": intent.id,
@@ -303,7 +305,7 @@ def freeze(connection: Connection, intents: Sequence[Intent], owner: str, now: i
         if intent.sealed is not None
     ]
     if renditions:
-        connection.execute(insert(payload), renditions)
+        insert_rows(connection, payload, renditions)
     pages = [
         {
             "token_hash": intent.token_hash,
@@ -317,7 +319,7 @@ def freeze(connection: Connection, intents: Sequence[Intent], owner: str, now: i
         if intent.token_hash is not None
     ]
     if pages:
-        connection.execute(insert(answer_page), pages)
+        insert_rows(connection, answer_page, pages)
     return {intent.id for intent in mine}
 
 
@@ -402,9 +404,7 @@ def _move(result: Result, happening: Happening, before: State, after: State) -> 
     }
 
 
-def settle(
-    connection: Connection, results: Sequence[Result], decide: Callable[[Locked], Settlement]
-) -> list[Lane]:
+def settle(connection: Connection, results: Sequence[Result], decide: Callable[[Locked], Settlement]) -> list[Lane]:
     """Record the results of attempts and what follows from them; returns the lanes that now have new work."""
     rows = _lock(connection, [result.id for result in results])
     writes = _Writes()
@@ -417,12 +417,12 @@ def settle(
                 row.id, State(row.state), row.fence, row.tries, row.channel, row.channel_since, row.proof, row.decision
             )
             writes.add(result, row, decide(locked))
-    connection.execute(_SETTLE_ATTEMPT, writes.attempts)
+    execute_many(connection, _SETTLE_ATTEMPT, writes.attempts)
     if writes.changes:
-        connection.execute(_SETTLE_DELIVERY, writes.changes)
-        connection.execute(insert(transition), writes.moves)
+        execute_many(connection, _SETTLE_DELIVERY, writes.changes)
+        insert_rows(connection, transition, writes.moves)
     if writes.evidence:
-        connection.execute(insert(evidence), writes.evidence)
+        insert_rows(connection, evidence, writes.evidence)
     at = results[0].finished_at
     _close_lanes(connection, writes.closed, at)
     add_events(connection, writes.events)
@@ -461,7 +461,7 @@ def _close_lanes(connection: Connection, lanes: Iterable[Lane], at: int) -> None
     for creditor, channel in lanes:
         place = (closed_lane.c.creditor == creditor) & (closed_lane.c.channel == channel)
         if connection.execute(select(closed_lane.c.at).where(place)).first() is None:
-            connection.execute(insert(closed_lane), [{"creditor": creditor, "channel": channel, "at": at}])
+            insert_rows(connection, closed_lane, [{"creditor": creditor, "channel": channel, "at": at}])
 
 
 _SETTLE_ATTEMPT = (

@@ -5,7 +5,18 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from gateway.ledger.schema import attempt, delivery, dossier, evidence, message, outbox, refusal, task, transition
+from gateway.ledger.schema import (
+    attempt,
+    delivery,
+    dossier,
+    evidence,
+    message,
+    outbox,
+    payload,
+    refusal,
+    task,
+    transition,
+)
 
 Rows = Sequence[Any]
 
@@ -55,6 +66,16 @@ def delivery_with(connection: Connection, delivery_id: str) -> tuple[Any, Rows, 
             select(transition).where(transition.c.delivery_id == delivery_id).order_by(transition.c.nr)
         ).all(),
     )
+
+
+def view_of(connection: Connection, delivery_id: str) -> tuple[bytes, bytes] | None:
+    """The sealed view of a delivery and the wrapped key that opens it; None: erased, or no such delivery."""
+    row = connection.execute(
+        select(payload.c.sealed, dossier.c.key)
+        .join(dossier, dossier.c.id == payload.c.dossier_id)
+        .where(payload.c.owner == delivery_id, payload.c.kind == "aanzicht")
+    ).one_or_none()
+    return None if row is None else (row.sealed, row.key)
 
 
 def deliveries(

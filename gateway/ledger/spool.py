@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, select
 
+from gateway.ledger.bulk import insert_rows
 from gateway.ledger.schema import spool
 
 
 def put(connection: Connection, rows: Sequence[tuple[str, bytes, int]]) -> None:
     """(sender, sealed body, epoch µs)"""
-    connection.execute(
-        insert(spool), [{"sender": sender, "sealed": sealed, "enqueued_at": at} for sender, sealed, at in rows]
-    )
+    insert_rows(connection, spool, [{"sender": sender, "sealed": body, "enqueued_at": at} for sender, body, at in rows])
 
 
 def first(connection: Connection, limit: int) -> Sequence[Any]:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from msgspec import Struct, structs
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
+from gateway.ledger.bulk import insert_rows
 from gateway.ledger.schema import task
 
 
@@ -30,4 +31,4 @@ def add_tasks(connection: Connection, tasks: Sequence[Task]) -> None:
     known = {(row.delivery_id, row.soort) for row in rows}
     new = [structs.asdict(wanted) for wanted in tasks if (wanted.delivery_id, wanted.soort) not in known]
     if new:
-        connection.execute(insert(task), new)
+        insert_rows(connection, task, new)

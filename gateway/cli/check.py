@@ -1,0 +1,29 @@
+"""`kennisgeving check`."""
+
+from gateway.checking import check as findings
+from gateway.checking import line
+from gateway.cli.ledger import run
+from gateway.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile
+from gateway.cli.output import say, say_json
+from gateway.clock import Clock
+from gateway.contract import Finding
+
+
+def check(*, config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> int:
+    """Zeg regel voor regel wat er goed en fout is aan een configuratie, certificaten en bereikbaarheid inbegrepen.
+
+    Kijkt alleen: maakt, verandert en verstuurt niets.
+    """
+    found = run(_look(config, as_json))
+    if as_json:
+        say_json([{"goed": finding.ok, "melding": finding.text} for finding in found])
+    return 1 if any(finding.ok is False for finding in found) else 0
+
+
+async def _look(config: ConfigFile, quietly: bool) -> list[Finding]:
+    found = []
+    async for finding in findings(config, Clock()):
+        found.append(finding)
+        if not quietly:
+            say(line(finding))
+    return found
