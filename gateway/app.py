@@ -124,7 +124,6 @@ class Gateway:
             on_events=self.outbox.wake,
             wake=self.dispatch.wake,
         )
-        self.timers = Timers(self.ledger, self.clock)
         self.intake = Intake(
             self.ledger,
             self.links,
@@ -138,8 +137,9 @@ class Gateway:
             gap_wait=tempo.gap_wait.total_seconds(),
             on_deliveries=self.dispatch.wake,
             on_events=self.outbox.wake,
-            on_hold=self.timers.wake,
+            on_hold=lambda: self.timers.wake(),
         )
+        self.timers = Timers(self.ledger, self.clock, self.intake.end_wait)
         by_client = {sender.client_id: sender for sender in config.senders if sender.client_id}
         self.spool = Spool(self.ledger, self.sealer, self.clock, by_client)
         by_user = {sender.amqp_user: sender for sender in config.senders if sender.amqp_user}
@@ -200,7 +200,7 @@ class Gateway:
         stages = {
             "spool": self.spool.run(self.intake),
             "receipts": self.receipts.run(),
-            "timers": self.timers.run(self.intake),
+            "timers": self.timers.run(),
             "register": self._watch_register(),
             "dispatch": self.dispatch.run(),
             "outbox": self.outbox.run(),

@@ -74,7 +74,7 @@ class Batches(Generic[T]):
                 await asyncio.sleep(0)
             except Exception as why:
                 if len(batch) == 1:
-                    log.exception("item_spoiled", stap=self._name, fout=type(why).__name__)
+                    log.exception("item_spoiled", stap=self._name)
                     return self._spoiled(batch[0])
                 for item in batch:
                     await self._write([item])

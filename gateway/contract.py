@@ -47,7 +47,8 @@ from gateway.net import (
     is_allowed,
     resolve_allowed,
 )
-from gateway.secrets import Reference, SecretMissing, SettingsRefused, read_secret
+from gateway.secrets import SecretMissing, SettingsRefused, read_secret
+from gateway.tables import Reference
 
 __all__ = [
     "AddressRefused",

@@ -6,12 +6,6 @@ SecretMissing       a secret that settings name is not there
 
 import os
 from pathlib import Path
-from typing import Annotated
-
-from msgspec import Meta
-
-Reference = Annotated[str, Meta(pattern="^(file:|env:).")]
-"""The type of a setting that names a secret: `file:/absolute/path` or `env:NAME`."""
 
 
 class SettingsRefused(Exception):

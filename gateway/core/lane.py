@@ -20,7 +20,7 @@ from gateway.core.outcome import (
     Transient,
     Uncertain,
 )
-from gateway.core.retry import Policy, next_attempt
+from gateway.core.retry import HINT_AT_MOST, Policy, next_attempt
 
 SECOND = 1_000_000
 """Instants in the ledger are epoch microseconds."""
@@ -152,7 +152,7 @@ def _retry(
     at = now + int(wait * SECOND)
     if now >= standing.give_up_at:
         return _next_channel(standing, now, "opgegeven")
-    held = now + int(hint * SECOND) if hint else None
+    held = now + int(min(hint, HINT_AT_MOST) * SECOND) if hint else None
     overdue = not expects_answer(standing.soort) and now >= standing.created_at + BLOCKS_AT_MOST
     return _again(
         standing,

@@ -7,21 +7,30 @@ import msgspec
 from msgspec import Struct
 
 import schemas
+from gateway.core.errors import Violation
 from gateway.http import records, routes
 from gateway.http.problems import TITLES, ProblemDocument
 from gateway.http.routes import Parameter, Route
 
 _REF = "#/components/schemas/{}"
-_RECORDS: tuple[type[Struct], ...] = (
-    records.AnswerTaken,
-    records.Creditors,
-    records.DeliveryDetail,
-    records.DossierDetail,
-    records.Dossiers,
-    records.Feed,
-    records.Received,
-    ProblemDocument,
-)
+_RECORDS: Mapping[type[Struct], str] = {
+    records.AnswerTaken: "AntwoordOntvangen",
+    records.Attempt: "Poging",
+    records.CovenantLine: "Convenant",
+    records.CreditorLine: "Schuldeiser",
+    records.Creditors: "Schuldeisers",
+    records.DeliveryDetail: "BezorgingDetail",
+    records.DeliveryLine: "Bezorging",
+    records.Dossier: "Dossier",
+    records.DossierDetail: "DossierDetail",
+    records.Dossiers: "Dossiers",
+    records.Feed: "Gebeurtenissen",
+    records.MessageLine: "Bericht",
+    records.Received: "BerichtOntvangen",
+    ProblemDocument: "Probleem",
+    Violation: "Fout",
+}
+"""By the names that they have in the document, which is read by gemeenten and creditors."""
 _SECURITY: Mapping[str, list[dict[str, list[str]]]] = {
     "afzender": [{"token": []}, {"certificaat": []}],
     "schuldeiser": [{"handtekening": []}],
@@ -82,7 +91,7 @@ def _answer(status: int, name: str) -> dict[str, Any]:
 
 
 def _problem(status: int) -> dict[str, Any]:
-    schema = {"$ref": _REF.format(ProblemDocument.__name__)}
+    schema = {"$ref": _REF.format(_RECORDS[ProblemDocument])}
     return {"description": TITLES[status], "content": {"application/problem+json": {"schema": schema}}}
 
 
@@ -139,11 +148,13 @@ def _headers() -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    _, own = msgspec.json.schema_components(_RECORDS, ref_template=_REF.replace("{}", "{name}"))
-    own["DeliveryDetail"]["properties"]["antwoorden"]["items"] = {"$ref": _REF.format("antwoord")}
-    own["Feed"]["properties"]["gebeurtenissen"]["items"] = {"$ref": _REF.format("gebeurtenissen")}
-    own["bericht"] = {"oneOf": [{"$ref": _REF.format(name)} for name in schemas.MESSAGES]}
-    own["AnswerToDelivery"] = {
+    _, generated = msgspec.json.schema_components(_RECORDS, ref_template="{name}")
+    dutch = {kind.__name__: name for kind, name in _RECORDS.items()}
+    own = {dutch.get(name, name): _in_dutch(schema, dutch) for name, schema in generated.items()}
+    own["BezorgingDetail"]["properties"]["antwoorden"]["items"] = {"$ref": _REF.format("antwoord")}
+    own["Gebeurtenissen"]["properties"]["gebeurtenissen"]["items"] = {"$ref": _REF.format("gebeurtenissen")}
+    own["AangebodenBericht"] = {"oneOf": [{"$ref": _REF.format(name)} for name in schemas.MESSAGES]}
+    own["AangebodenAntwoord"] = {
         "type": "object",
         "required": ["bezorging", "antwoord"],
         "properties": {
@@ -155,6 +166,19 @@ def _schemas() -> dict[str, Any]:
     for name in (*schemas.MESSAGES, "cloudevent", "gebeurtenissen", "antwoord", "delen"):
         own[name] = _bundled(schemas.document(name), name)
     return own
+
+
+def _in_dutch(value: Any, dutch: Mapping[str, str]) -> Any:
+    """A generated schema without what is meant for us: our names and docstrings."""
+    if isinstance(value, list):
+        return [_in_dutch(one, dutch) for one in value]
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        key: _REF.format(dutch.get(inner, inner)) if key == "$ref" else _in_dutch(inner, dutch)
+        for key, inner in value.items()
+        if not (key in ("title", "description") and isinstance(inner, str))
+    }
 
 
 def _bundled(value: Any, name: str) -> Any:

@@ -51,8 +51,8 @@ POST_MESSAGE = Route(
     "POST",
     "/berichten",
     "Bied een bericht aan: een CloudEvent, gestructureerd",
-    {202: "Received", 200: "Received"},
-    body="bericht",
+    {202: "BerichtOntvangen", 200: "BerichtOntvangen"},
+    body="AangebodenBericht",
     body_types=("application/cloudevents+json", "application/json"),
     problems=(400, 401, 403, 408, 409, 413, 415, 503),
 )
@@ -82,7 +82,7 @@ GET_DELIVERY = Route(
     "GET",
     "/bezorgingen/{id}",
     "Vraag één bezorging op, met antwoorden en pogingen",
-    {200: "DeliveryDetail"},
+    {200: "BezorgingDetail"},
     problems=(400, 401, 404, 503),
 )
 GET_FEED = Route(
@@ -90,7 +90,7 @@ GET_FEED = Route(
     "GET",
     "/gebeurtenissen",
     "Lees de gebeurtenissen in uw dossiers, in volgorde",
-    {200: "Feed"},
+    {200: "Gebeurtenissen"},
     query=(Parameter("na", "[0-9]{1,19}", "De waarde van volgende in het vorige antwoord; weglaten: vanaf het begin"),),
     problems=(400, 401, 503),
 )
@@ -99,7 +99,7 @@ LIST_CREDITORS = Route(
     "GET",
     "/schuldeisers",
     "Vraag op welke schuldeisers bereikbaar zijn, en hun termijnen",
-    {200: "Creditors"},
+    {200: "Schuldeisers"},
     problems=(400, 401),
 )
 POST_ANSWER = Route(
@@ -107,9 +107,9 @@ POST_ANSWER = Route(
     "POST",
     "/antwoorden/{schuldeiser}",
     "Antwoord als schuldeiser op een bezorging, ondertekend volgens Standard Webhooks",
-    {202: "AnswerTaken", 200: "AnswerTaken"},
+    {202: "AntwoordOntvangen", 200: "AntwoordOntvangen"},
     who="schuldeiser",
-    body="AnswerToDelivery",
+    body="AangebodenAntwoord",
     body_types=("application/json",),
     problems=(400, 401, 404, 408, 409, 413, 503),
 )

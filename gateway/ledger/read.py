@@ -68,6 +68,20 @@ def delivery_with(connection: Connection, delivery_id: str) -> tuple[Any, Rows, 
     )
 
 
+def attempts_of(connection: Connection, dossier_ids: Collection[str]) -> Rows:
+    """All attempts on the deliveries of these dossiers, oldest first."""
+    of_dossiers = select(delivery.c.id).where(delivery.c.dossier_id.in_(dossier_ids))
+    query = select(attempt).where(attempt.c.delivery_id.in_(of_dossiers))
+    return connection.execute(query.order_by(attempt.c.delivery_id, attempt.c.nr)).all()
+
+
+def evidence_of(connection: Connection, dossier_ids: Collection[str]) -> Rows:
+    """All that creditors told about the deliveries of these dossiers, oldest first."""
+    of_dossiers = select(delivery.c.id).where(delivery.c.dossier_id.in_(dossier_ids))
+    query = select(evidence).where(evidence.c.delivery_id.in_(of_dossiers))
+    return connection.execute(query.order_by(evidence.c.id)).all()
+
+
 def view_of(connection: Connection, delivery_id: str) -> tuple[bytes, bytes] | None:
     """The sealed view of a delivery and the wrapped key that opens it; None: erased, or no such delivery."""
     row = connection.execute(

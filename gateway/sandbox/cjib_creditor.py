@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -29,6 +30,7 @@ import schemas
 from gateway.clock import Clock
 from gateway.pki import Issued, make_key
 from gateway.sandbox.https_server import HttpsServer
+from gateway.sandbox.journal import Journal
 from gateway.sandbox.peer import Sighting
 
 View = Mapping[str, Any]
@@ -111,14 +113,18 @@ class CjibCreditor(HttpsServer):
     ) -> None:
         super().__init__(certificate, client_ca, port=port)
         self.polls = polls
-        self.receipts: list[tuple[str, str, str]] = []
-        """(creditor, delivery, sha256 of the body) as they arrived, repeats included."""
+        self.journal = Journal(log, clock or Clock())
         self.refused: list[str] = []
         self._directory = directory
         self._clock = clock or Clock()
         self._accounts: dict[str, Account] = {}
         self._heads: deque[bytes] = deque(maxlen=_HEADERS_KEPT)
-        self._log = log
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await super().__aexit__(kind, error, trace)
+        self.journal.close()
 
     def add(self, creditor: str, client: Issued, decide: DecideCases = pause_all) -> dict[str, object]:
         """Open an account; returns its `[schuldeiser.cjib]` table for the register."""
@@ -141,7 +147,7 @@ class CjibCreditor(HttpsServer):
         self._accounts[creditor].key = key
 
     def received(self, delivery: str) -> list[Sighting]:
-        return [Sighting(key, digest) for _, key, digest in self.receipts if key == delivery]
+        return [Sighting(seen.delivery, seen.digest) for seen in self.journal.of(delivery)]
 
     def visible(self) -> bytes:
         """Path and headers of what arrived."""
@@ -225,7 +231,7 @@ class CjibCreditor(HttpsServer):
         key = _idempotency_key(request.headers.get("Idempotency-Key", ""))
         digest = sha256(body).hexdigest()
         view = _valid_view(body, key)
-        self._record(account.creditor, key, digest)
+        self.journal.record(account.creditor, key, body, view["soort"])
         done = account.done.get(key) or self._do(account, key, digest, view, case)
         if done.digest != digest:
             raise Refusal(422, "sleutel hergebruikt met een andere inhoud")
@@ -245,13 +251,6 @@ class CjibCreditor(HttpsServer):
         done = Done(digest, 201, location, json.dumps(self._state(account, case)).encode())
         account.done[key] = done
         return done
-
-    def _record(self, creditor: str, delivery: str, digest: str) -> None:
-        self.receipts.append((creditor, delivery, digest))
-        if self._log is not None:
-            line = {"schuldeiser": creditor, "bezorging": delivery, "sha256": digest}
-            with self._log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**line, "tijdstip": self._clock.now().isoformat()}) + "\n")
 
     def _state(self, account: Account, case: Case) -> dict[str, Any]:
         if case.polls >= self.polls:

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import aio_pika
 import aiohttp
-from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
@@ -66,19 +66,23 @@ class AmqpSender:
         exchange = await self._open.get_exchange(self._incoming, ensure=False)
         await exchange.publish(message, routing_key, mandatory=True, timeout=CONFIRM_TIMEOUT)
 
-    async def events(self, binding: str = "#") -> AsyncIterator[Event]:
-        """What is published from now on, from a queue of its own that ends with it."""
+    async def subscribe(self, binding: str = "#") -> AsyncIterator[Event]:
+        """What is published from now on; on a queue of its own, that ends with the connection."""
         queue = await self._open.declare_queue(exclusive=True)
         await queue.bind(self._outgoing, binding)
-        async with queue.iterator(no_ack=True) as messages:
-            async for message in messages:
-                yield json.loads(message.body)
+        return _events_of(queue)
 
     @property
     def _open(self) -> AbstractChannel:
         if self._channel is None:
             raise ConnectionError("the sender is not connected")
         return self._channel
+
+
+async def _events_of(queue: AbstractQueue) -> AsyncIterator[Event]:
+    async with queue.iterator(no_ack=True) as messages:
+        async for message in messages:
+            yield json.loads(message.body)
 
 
 class FeedReader:

@@ -11,8 +11,6 @@ import ssl
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
@@ -27,6 +25,7 @@ from gateway.ids import uuid7
 from gateway.pki import Issued, write_secret
 from gateway.sandbox.decisions import ASKS_FOR_ANSWER, Decide, agree
 from gateway.sandbox.https_server import HttpsServer
+from gateway.sandbox.journal import Journal
 from gateway.sandbox.peer import Sighting
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
@@ -44,17 +43,6 @@ class Account:
     answer_key: standard_webhooks.SigningKey
     way: Way
     decide: Decide
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """One delivery as it arrived; `digest` is sha256 of the body, in hex."""
-
-    creditor: str
-    delivery: str
-    digest: str
-    at: datetime
-    soort: str
 
 
 class WebhookCreditor(HttpsServer):
@@ -77,7 +65,7 @@ class WebhookCreditor(HttpsServer):
     ) -> None:
         super().__init__(certificate, port=port)
         self.gateway_url = gateway_url
-        self.receipts: list[Received] = []
+        self.journal = Journal(log, clock or Clock())
         self.refused: list[str] = []
         self.callbacks: dict[str, int] = {}
         """Delivery → the status that the gateway gave to the callback."""
@@ -89,7 +77,6 @@ class WebhookCreditor(HttpsServer):
         self._calls: set[asyncio.Task[None]] = set()
         self._anchor = ssl.create_default_context(cafile=ca) if ca else None
         self._client: aiohttp.ClientSession | None = None
-        self._log = log.open("a", encoding="utf-8", buffering=1) if log else None
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
@@ -105,8 +92,7 @@ class WebhookCreditor(HttpsServer):
         if self._client is not None:
             await self._client.close()
         await super().__aexit__(kind, error, trace)
-        if self._log is not None:
-            self._log.close()
+        self.journal.close()
 
     def add(self, creditor: str, way: Way = "in_reply", decide: Decide = agree) -> dict[str, object]:
         """Open an account; returns its `[schuldeiser.webhook]` table for the register."""
@@ -122,7 +108,7 @@ class WebhookCreditor(HttpsServer):
         return {"url": url, "sleutels": [f"file:{key}"], "antwoord_sleutels": [f"file:{answer_key}"]}
 
     def received(self, delivery: str) -> list[Sighting]:
-        return [Sighting(seen.delivery, seen.digest) for seen in self.receipts if seen.delivery == delivery]
+        return [Sighting(seen.delivery, seen.digest) for seen in self.journal.of(delivery)]
 
     def visible(self) -> bytes:
         """Path and headers of what arrived."""
@@ -155,7 +141,7 @@ class WebhookCreditor(HttpsServer):
 
     def _take(self, account: Account, delivery: str, body: bytes) -> web.Response:
         view = json.loads(body)["data"]
-        self._record(Received(account.creditor, delivery, sha256(body).hexdigest(), self._clock.now(), view["soort"]))
+        self.journal.record(account.creditor, delivery, body, view["soort"])
         if account.way == "not" or view["soort"] not in ASKS_FOR_ANSWER:
             return web.Response(status=204)
         is_new = delivery not in self._given
@@ -165,18 +151,6 @@ class WebhookCreditor(HttpsServer):
         if is_new and self.gateway_url:
             self._call_back(account, delivery, answer)
         return web.Response(status=202)
-
-    def _record(self, receipt: Received) -> None:
-        self.receipts.append(receipt)
-        if self._log is not None:
-            line = {
-                "schuldeiser": receipt.creditor,
-                "bezorging": receipt.delivery,
-                "sha256": receipt.digest,
-                "tijdstip": receipt.at.isoformat(),
-                "soort": receipt.soort,
-            }
-            self._log.write(json.dumps(line) + "\n")
 
     def _call_back(self, account: Account, delivery: str, answer: bytes) -> None:
         call = asyncio.create_task(self._deliver_answer(account, delivery, answer))

@@ -441,7 +441,7 @@ async def test_without_a_token_nothing_of_the_delivery_is_sent(
         url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
         assert await sent_once(channel, changed(endpoint, token_url=url)) == expected
         await server.shutdown(0.1)
-    assert creditor.receipts == []
+    assert creditor.journal.receipts == []
 
 
 async def test_a_token_address_that_is_down_is_transient(channel: Cjib, endpoint: Endpoint) -> None:
@@ -606,4 +606,4 @@ async def test_check_says_what_is_right_and_what_is_not(
     async with creditor.is_down():
         assert [finding.ok for finding in await channel.check(endpoint)] == [True, True, False]
     assert [finding.ok for finding in await channel.check(changed(endpoint, sleutel="file:/nergens"))] == [False]
-    assert creditor.receipts == []
+    assert creditor.journal.receipts == []

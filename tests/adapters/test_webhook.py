@@ -331,7 +331,7 @@ async def test_a_stranger_or_an_old_signature_is_refused_by_the_creditor(
         link = channel.link(msgspec.structs.replace(endpoint, settings=settings))
         assert kind(await link.send(parcel(link, endpoint, draft()))) == "RefusedForGood 401"
         await link.aclose()
-    assert creditor.receipts == []
+    assert creditor.journal.receipts == []
 
 
 async def test_with_several_keys_the_creditor_needs_only_one(
@@ -391,7 +391,7 @@ async def test_check_says_what_is_right_and_what_is_not(
     assert [finding.ok for finding in await channel.check(outside)] == [True, False]
     nothing = msgspec.structs.replace(endpoint, settings={})
     assert [finding.ok for finding in await channel.check(nothing)] == [False]
-    assert creditor.receipts == []
+    assert creditor.journal.receipts == []
 
 
 # -- answers

@@ -102,9 +102,7 @@ BAD = [
     pytest.param(
         json.dumps(_changed("gemeente", "0344")).encode(), "/data/gemeente", "gemeente_niet_van_afzender", id="gemeente"
     ),
-    pytest.param(
-        json.dumps(_changed("verzoekkenmerk", "x" * 66_000)).encode(), "", "te_groot", id="a body of 65 KB"
-    ),
+    pytest.param(json.dumps(_changed("verzoekkenmerk", "x" * 66_000)).encode(), "", "te_groot", id="a body of 65 KB"),
     pytest.param(json.dumps(notice() | {"type": "nl.x.y.v1"}).encode(), "/type", "type_onbekend", id="type"),
 ]
 

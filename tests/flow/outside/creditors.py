@@ -18,7 +18,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import asyncssh
@@ -48,7 +48,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Sighting:
-    """What one creditor received once. `digest`: SHA-256 of the bytes. `fault`: why it would have been refused."""
+    """What one creditor received once. `digest`: SHA-256 of the bytes. `fault`: why it would have been refused.
+
+    `at`: seconds on the monotonic clock.
+    """
 
     creditor: str
     delivery: str
@@ -56,6 +59,7 @@ class Sighting:
     versie: int
     digest: str
     fault: str = ""
+    at: float = field(default_factory=time.monotonic)
 
 
 Log = Callable[[Sighting], None]

@@ -25,6 +25,7 @@ from tests.flow.outside.verdict import Event, accepted, faults, handed_over
 from tests.servers import RabbitMQ, free_port
 
 QUICK = {"eerste_herhaling": "1 s", "lease": "2 s"}
+NOTICES_PER_SECOND = 50.0
 RESUME_WITHIN = 15.0
 
 
@@ -55,6 +56,14 @@ class Cast:
 
     def names(self) -> list[str]:
         return [f"schuldeiser-{nr}" for nr in range(1, self.creditors + 1)]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When the creditors have `seen` so many messages, `then` so many seconds later."""
+
+    seen: int
+    then: float
 
 
 @dataclass
@@ -114,6 +123,16 @@ class Scene:
             url = f"http://127.0.0.1:{self._plan.http_port}/{name}"
             entries.append(webhook_entry(name, nr, url, f"{name}.whsec"))
         return entries
+
+    async def comes(self, moment: Moment) -> None:
+        """Wait for the moment; where nothing moves any more, for half a minute."""
+        deadline = time.monotonic() + 30
+        log = self.directory / "sightings.jsonl"
+        while time.monotonic() < deadline:
+            if log.read_bytes().count(b"\n") >= moment.seen:
+                break
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(moment.then)
 
     async def quiet(self) -> float:
         """Wait until every accepted delivery is reported as handed over; the seconds that took."""
@@ -204,18 +223,28 @@ async def _settled_feed(stage: Scene) -> dict[str, Event]:
 
 
 async def kill_story(cast: Cast, kills: int, directory: Path, amqp: Callable[..., str], ledger: str) -> Report:
-    """The gateway is killed with SIGKILL `kills` times at random moments, also while it starts, and started again."""
-    chance = random.Random(cast.seed)
-    lives = [round(chance.uniform(0.2, 4.0), 3) for _ in range(kills)]
+    """The gateway is killed with SIGKILL `kills` times, at work and while it starts, and started again each time."""
+    moments = choose_moments(cast, kills)
     async with scene(cast, directory, amqp, ledger) as stage:
-        publishing = asyncio.create_task(publish(stage, over=sum(lives)))
-        for life in lives:
-            await asyncio.sleep(life)
+        publishing = asyncio.create_task(publish(stage, over=cast.notices / NOTICES_PER_SECOND))
+        for moment in moments:
+            await stage.comes(moment)
             stage.gateway.kill()
             stage.gateway.start()
         await stage.gateway.ready()
         await publishing
-        return await report(stage, [f"killed after {life} s" for life in lives])
+        return await report(stage, [str(moment) for moment in moments])
+
+
+def choose_moments(cast: Cast, kills: int) -> list[Moment]:
+    """Most fall in the thick of the work, about one in four in the first second and a half of the process."""
+    chance = random.Random(cast.seed)
+    expected = len(cast.messages()) * cast.creditors
+    at_work = sorted(chance.randrange(1, expected) for _ in range(kills))
+    return [
+        Moment(0, chance.uniform(0.1, 1.5)) if chance.random() < 0.25 else Moment(seen, chance.uniform(0, 0.05))
+        for seen in at_work
+    ]
 
 
 async def broker_story(cast: Cast, directory: Path, rabbitmq: RabbitMQ, ledger: str) -> Report:

@@ -1,0 +1,60 @@
+"""`kennisgeving dossier`."""
+
+import re
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from sqlalchemy import Connection
+
+from gateway.cli.errors import Failed, WrongUse
+from gateway.cli.ledger import ledger_to_read, run, sealer, settings
+from gateway.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile
+from gateway.cli.output import console, say_json
+from gateway.cli.timeline import Story, dossier_record, read_stories, timeline
+from gateway.config import Config
+from gateway.core.notice import plain_gemeente
+from gateway.ledger import register as register_rows
+from gateway.register import creditor_from_json
+from gateway.seal import Sealer
+
+_GEMEENTE = re.compile(r"(GM)?[0-9]{4}")
+
+
+def show(
+    gemeente: Annotated[str, Parameter(name="GEMEENTE", help="CBS-code van vier cijfers, of het id van het dossier.")],
+    reference: Annotated[str | None, Parameter(name="DOSSIERKENMERK", help="Kenmerk van het dossier daar.")] = None,
+    *,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> int:
+    """Toon per schuldeiser wat er in een dossier gebeurde: berichten, pogingen, ontvangst en antwoorden."""
+    story, names = run(_read(settings(config), gemeente, reference))
+    if as_json:
+        say_json(dossier_record(story))
+    else:
+        console().print(timeline(story, names))
+    return 0
+
+
+async def _read(config: Config, gemeente: str, reference: str | None) -> tuple[Story, dict[str, str]]:
+    if reference is None:
+        which: dict[str, Any] = {"dossier_id": gemeente}
+    elif _GEMEENTE.fullmatch(gemeente):
+        which = {"gemeenten": (plain_gemeente(gemeente),), "kenmerk": reference}
+    else:
+        raise WrongUse("gemeente is een CBS-code van vier cijfers")
+    opens = sealer(config)
+    async with ledger_to_read(config) as ledger:
+        found, names = await ledger.run(_found, opens, which)
+    if not found:
+        raise Failed("dit dossier is er niet")
+    return found[0], names
+
+
+def _found(connection: Connection, opens: Sealer, which: dict[str, Any]) -> tuple[list[Story], dict[str, str]]:
+    return read_stories(connection, opens, **which), names(connection)
+
+
+def names(connection: Connection) -> dict[str, str]:
+    """Of the creditors in force, by register id."""
+    return {id_: creditor_from_json(document).name for id_, document in register_rows.entries(connection).items()}

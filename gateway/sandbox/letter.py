@@ -1,0 +1,72 @@
+"""Reads the letter as a person would: the text in the PDF, and the code to type among it.
+
+No PDF library: enough of ISO 32000 to read what Typst writes (objects in clear, streams with FlateDecode, fonts with a
+ToUnicode map, strings in parentheses).
+"""
+
+import re
+import zlib
+from typing import Final
+
+_OBJECT: Final = re.compile(rb"(\d+) 0 obj\s+(.*?)\s*(?:stream\r?\n(.*?)\r?\nendstream\s*)?endobj", re.DOTALL)
+_FONT_NAME: Final = re.compile(rb"/(f\d+) (\d+) 0 R")
+_UNICODE_MAP: Final = re.compile(rb"/ToUnicode (\d+) 0 R")
+_GLYPH: Final = re.compile(rb"<([0-9A-F]{4})> <([0-9A-F]+)>")
+_SHOWN: Final = re.compile(rb"/(f\d+) [\d.]+ Tf.*?\[(.*?)\]TJ", re.DOTALL)
+_STRING: Final = re.compile(rb"\(((?:\\.|[^\\)])*)\)", re.DOTALL)
+_ESCAPE: Final = re.compile(rb"\\([0-7]{1,3}|.)", re.DOTALL)
+_LETTERS: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
+_CODE: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{4} [0-9A-HJKMNP-TV-Z]{4}")
+
+Glyphs = dict[int, str]
+
+
+def code_in(letter: bytes) -> str | None:
+    """The code to type on the answer page; None where the letter has none."""
+    return next((line for line in lines(letter) if _CODE.fullmatch(line)), None)
+
+
+def lines(letter: bytes) -> list[str]:
+    """The texts of the letter, in the order in which they are drawn."""
+    objects = {int(found[1]): (found[2], _plain(found[2], found[3])) for found in _OBJECT.finditer(letter)}
+    fonts = _fonts(objects)
+    pages = [content for head, content in objects.values() if b" Tf" in content and b"/Type" not in head]
+    return [
+        "".join(_text(string, fonts.get(font, {})) for string in _STRING.findall(shown))
+        for page in pages
+        for font, shown in _SHOWN.findall(page)
+    ]
+
+
+def _plain(head: bytes, content: bytes | None) -> bytes:
+    if content is None:
+        return b""
+    return zlib.decompress(content) if b"/FlateDecode" in head else content
+
+
+def _fonts(objects: dict[int, tuple[bytes, bytes]]) -> dict[bytes, Glyphs]:
+    fonts: dict[bytes, Glyphs] = {}
+    for head, _ in objects.values():
+        for name, number in _FONT_NAME.findall(head):
+            font = _UNICODE_MAP.search(objects[int(number)][0])
+            if font is not None:
+                fonts[name] = _glyphs(objects[int(font[1])][1])
+    return fonts
+
+
+def _glyphs(unicode_map: bytes) -> Glyphs:
+    return {
+        int(glyph, 16): bytes.fromhex(text.decode()).decode("utf-16-be") for glyph, text in _GLYPH.findall(unicode_map)
+    }
+
+
+def _text(string: bytes, glyphs: Glyphs) -> str:
+    """Two bytes for each glyph, with PDF's escapes."""
+    raw = _ESCAPE.sub(lambda found: _unescaped(found[1]), string)
+    return "".join(glyphs.get(int.from_bytes(raw[place : place + 2], "big"), "") for place in range(0, len(raw), 2))
+
+
+def _unescaped(escape: bytes) -> bytes:
+    if escape.isdigit():
+        return bytes([int(escape, 8) & 255])
+    return _LETTERS.get(escape, escape)
