@@ -4,6 +4,7 @@
     gateway     key-encryption key, TLS certificates, passwords for the broker and the ledger
     rabbitmq    TLS certificate; users and their rights, passwords as salted hashes
     postgres    TLS certificate and password
+    creditors   the CA; docker/creditors.py adds the rest
 
 Runs as root before the other services start. What is there is kept, so a second start changes nothing.
 """
@@ -22,7 +23,7 @@ from gateway.sandbox.broker import GATEWAY, definitions
 
 SETTINGS = Path(__file__).parent / "gateway.toml"
 GATEWAY_HOSTS = ("gateway-a", "gateway-b", "localhost", "127.0.0.1")
-ACCOUNTS = {"gateway": 10001, "rabbitmq": 999, "postgres": 999}
+ACCOUNTS = {"gateway": 10001, "rabbitmq": 999, "postgres": 999, "creditors": 10001}
 """Volume → numeric user, in our image, in rabbitmq:4-management and in postgres:17."""
 
 
@@ -43,6 +44,7 @@ def prepare(volumes: Path, accounts: Mapping[str, int] = ACCOUNTS) -> None:
     _write(volumes / "rabbitmq" / "definitions.json", json.dumps(rights))
     _for_server(volumes / "postgres", pki)
     _write(volumes / "postgres" / "password", passwords["postgres"])
+    shutil.copy(pki.authority.certificate, volumes / "creditors" / "gateway-ca.pem")
     for volume, account in accounts.items():
         _give(volumes / volume, account)
     ready.touch()

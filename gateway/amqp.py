@@ -14,7 +14,7 @@ from typing import cast
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
-from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError, PublishError
 from aiormq import Channel as UnderlayChannel
 from msgspec import Struct
 from pamqp.commands import Basic
@@ -37,6 +37,8 @@ WATCH = 2.0
 """Seconds between two looks at whether we still consume."""
 CONFIRM_TIMEOUT = 30.0
 LEDGER_PAUSE = 0.5
+AWAY = (OSError, AMQPError, ChannelInvalidStateError, TimeoutError)
+"""How a lost broker shows; the use of a channel that is gone is a RuntimeError in aiormq."""
 
 
 class Topology(Struct, frozen=True):
@@ -96,7 +98,7 @@ async def _forever(name: str, session: Callable[[], Awaitable[None]]) -> None:
         started = asyncio.get_running_loop().time()
         try:
             await session()
-        except (OSError, AMQPError, TimeoutError) as why:
+        except AWAY as why:
             log.warning("broker_away", stap=name, fout=type(why).__name__)
         if asyncio.get_running_loop().time() - started > max(PAUSES):
             failures = 0
@@ -323,7 +325,7 @@ class Publisher:
             return True  # returned: no queue is bound, and the feed has it
         except DeliveryError:
             return False
-        except (OSError, AMQPError, TimeoutError) as why:
+        except AWAY as why:
             log.warning("event_unconfirmed", fout=type(why).__name__)
             return False
         return True

@@ -32,7 +32,7 @@ class Reply(Struct, frozen=True):
     headers: CIMultiDictProxy[str]
     body: bytes | None
     evidence: Evidence
-    """The head and the body as received, cut at 4 KiB; its code is the status."""
+    """Status, headers and body as received, cut at 4 KiB; its code is the status."""
 
     @property
     def is_success(self) -> bool:

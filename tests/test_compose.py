@@ -11,6 +11,7 @@ import yaml
 from docker.prepare import ACCOUNTS, prepare
 from gateway.config import read_config
 from gateway.sandbox.broker import GATEWAY
+from gateway.sandbox.dossiers import gemeenten
 
 ROOT = Path(__file__).parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -53,7 +54,8 @@ def test_what_is_secret_is_readable_by_its_owner_only(volumes: Path) -> None:
 
 def test_the_settings_are_read_and_name_files_that_are_made(volumes: Path) -> None:
     settings = ROOT / "docker" / "gateway.toml"
-    config = read_config(settings, environ={})
+    config = read_config(settings, environ={}, channels=["email"])
+    assert set(gemeenten()) <= set(config.senders[0].gemeenten)
     assert config.amqp is not None
     assert config.amqp.url.startswith(f"amqps://{GATEWAY}@rabbitmq")
     named = re.findall(r"file:/run/kennisgeving/([\w.]+)", settings.read_text())
@@ -67,8 +69,9 @@ def test_no_service_has_a_secret_in_its_definition() -> None:
 
 
 def test_every_service_that_stays_up_has_a_health_check() -> None:
-    staying = {name: service for name, service in COMPOSE["services"].items() if service.get("restart")}
-    assert staying.keys() >= {"rabbitmq", "postgres", "gateway-a", "gateway-b"}
+    staying = {
+        name: COMPOSE["services"][name] for name in ("rabbitmq", "postgres", "gateway-a", "gateway-b", "creditors")
+    }
     assert [name for name, service in staying.items() if "test" not in service.get("healthcheck", {})] == []
 
 

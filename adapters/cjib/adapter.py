@@ -102,6 +102,13 @@ class CjibLink:
         await self._tokens.aclose()
         await self._peer.aclose()
 
+    async def try_token(self) -> Finding:
+        """Whether the token address takes our certificate and key."""
+        token = await self._tokens.get()
+        if isinstance(token, str):
+            return Finding(True, "token_url geeft een token")
+        return Finding(False, f"token_url geeft geen token ({token.evidence.code})")
+
     def _now(self) -> datetime:
         return self._surroundings.now()
 
@@ -189,9 +196,18 @@ class Cjib:
             tls = client_ssl(endpoint.ca, settings.certificaat, settings.certificaat_sleutel)
         except (SettingsRefused, SecretMissing) as why:
             return [Finding(False, str(why))]
-        urls = {URL(settings.url).origin(), URL(settings.token_url).origin()}
+        urls = dict.fromkeys(URL(url).origin() for url in (settings.url, settings.token_url))
         peers = [await look_at_peer(url, endpoint.networks, tls, now) for url in urls]
-        return [own, Finding(True, f"sleutel voor private_key_jwt ({key.algorithm})"), *peers]
+        link = self.link(endpoint)
+        try:
+            return [
+                own,
+                Finding(True, f"sleutel voor private_key_jwt ({key.algorithm})"),
+                *peers,
+                await link.try_token(),
+            ]
+        finally:
+            await link.aclose()
 
     async def collect(self, receive: Receive) -> None:
         """Nothing arrives for the channel as a whole."""

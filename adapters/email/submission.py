@@ -26,9 +26,12 @@ class Pool:
         self._idle: list[tuple[aiosmtplib.SMTP, float]] = []
 
     async def deliver(self, envelope: wire.Envelope, mail: bytes, deadline: float) -> Outcome:
-        """One attempt, until `deadline` (the loop's clock). Raises wire.NoTls where `dial` does."""
+        """One attempt, until `deadline` (the loop's clock), of which half may go into waiting for a connection.
+
+        Raises what `dial` raises and wire.FAILED does not name.
+        """
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout((deadline - _time()) / 2):
                 await self._turn.acquire()
         except TimeoutError:
             return Deferred(_BUSY_SECONDS, "alle verbindingen zijn bezet")

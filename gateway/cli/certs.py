@@ -12,9 +12,11 @@ from gateway.pki import make_dev_pki
 def dev(
     *,
     directory: Annotated[Path, option("--map", "Waarin; wat er al staat, blijft staan.")],
-    oin: Annotated[str | None, option("--oin", "OIN in het certificaat waarmee de gateway zich bij een API meldt.")] = None,
+    oin: Annotated[
+        str | None, option("--oin", "OIN in het certificaat waarmee de gateway zich bij een API meldt.")
+    ] = None,
 ) -> int:
-    """Maak een sleutel voor het grootboek en een PKI om mee te ontwikkelen. Nooit voor productie."""
+    """What is there already is kept."""
     try:
         made = make_dev_pki(directory, oin=oin)
     except OSError as why:

@@ -10,10 +10,7 @@ from gateway.contract import Finding
 
 
 def check(*, config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> int:
-    """Zeg regel voor regel wat er goed en fout is aan een configuratie, certificaten en bereikbaarheid inbegrepen.
-
-    Kijkt alleen: maakt, verandert en verstuurt niets.
-    """
+    """1: at least one thing is wrong."""
     found = run(_look(config, as_json))
     if as_json:
         say_json([{"goed": finding.ok, "melding": finding.text} for finding in found])

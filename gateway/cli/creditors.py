@@ -23,15 +23,12 @@ def apply(
     only_show: Annotated[bool, flag("--droog", "Toon alleen het verschil.")] = False,
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> int:
-    """Toon wat er verandert, en voer het register door.
-
-    Nog eens hetzelfde doorvoeren verandert niets. Een gateway die draait, neemt het binnen enkele seconden over.
-    """
+    """The difference, and then the change; nothing where there is no difference."""
     return run(_apply(settings(config), file, only_show))
 
 
 def show_all(*, config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> int:
-    """Toon het register dat geldt."""
+    """The register in force."""
     creditors = run(_read(settings(config)))
     if as_json:
         say_json([creditor_line(creditor) for creditor in creditors])

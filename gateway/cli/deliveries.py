@@ -7,7 +7,7 @@ from rich.text import Text
 from rich.tree import Tree
 from sqlalchemy import Connection
 
-from gateway.cli.errors import Failed
+from gateway.cli.errors import Failed, WrongUse
 from gateway.cli.ledger import ledger_to_read, run, sealer, settings
 from gateway.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, option
 from gateway.cli.output import console, say, say_json, table
@@ -24,19 +24,23 @@ _COLUMNS = ("bezorging", "schuldeiser", "soort", "gemeente", "dossier", "versie"
 
 def show_all(
     *,
-    creditor: Annotated[str | None, option("--schuldeiser", "Alleen die van deze schuldeiser (id in het register).")] = None,
-    state: Annotated[State | None, option("--toestand", "Alleen die in deze toestand.")] = None,
+    creditor: Annotated[
+        str | None, option("--schuldeiser", "Alleen die van deze schuldeiser (id in het register).")
+    ] = None,
+    state: Annotated[str | None, option("--toestand", f"Alleen die in deze toestand: {', '.join(State)}.")] = None,
     gemeente: Annotated[str | None, option("--gemeente", "Alleen die van deze gemeente (CBS-code).")] = None,
     after: Annotated[str, option("--na", "Ga verder na deze bezorging.")] = "",
     limit: Annotated[int, option("--aantal", "Hoeveel ten hoogste; standaard 100.")] = 100,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> int:
-    """Toon bezorgingen, de oudste eerst."""
+    """The JSON is a list of lines as in `GET /v1/dossiers`."""
+    if state is not None and state not in set(State):
+        raise WrongUse(f"--toestand: kies uit {', '.join(State)}")
     known = settings(config)
     which = {
         "creditor": creditor,
-        "state": None if state is None else str(state),
+        "state": state,
         "gemeente": None if gemeente is None else plain_gemeente(gemeente),
         "after": after,
         "limit": limit,
@@ -53,11 +57,12 @@ def show_all(
 
 def show(
     delivery: Annotated[str, Parameter(name="ID", help="De bezorging.")],
+    /,
     *,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> int:
-    """Toon één bezorging, met pogingen en antwoorden."""
+    """1: there is no such delivery. The JSON is that of `GET /v1/bezorgingen/<id>`."""
     told = run(_read(settings(config), delivery))
     if as_json:
         say_json(delivery_record(told))

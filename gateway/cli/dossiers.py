@@ -23,11 +23,12 @@ _GEMEENTE = re.compile(r"(GM)?[0-9]{4}")
 def show(
     gemeente: Annotated[str, Parameter(name="GEMEENTE", help="CBS-code van vier cijfers, of het id van het dossier.")],
     reference: Annotated[str | None, Parameter(name="DOSSIERKENMERK", help="Kenmerk van het dossier daar.")] = None,
+    /,
     *,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> int:
-    """Toon per schuldeiser wat er in een dossier gebeurde: berichten, pogingen, ontvangst en antwoorden."""
+    """1: there is no such dossier. The JSON is that of `GET /v1/dossiers/<id>`, with every delivery in full."""
     story, names = run(_read(settings(config), gemeente, reference))
     if as_json:
         say_json(dossier_record(story))

@@ -1,9 +1,9 @@
 """How a command ends early.
 
-    Exception
-    └── Stop        `lines`: what is wrong, Dutch, without personal data
-        ├── WrongUse    arguments or settings cannot be used: exit 2
-        └── Failed      what was asked could not be done: exit 1
+Exception
+└── Stop        `lines`: what is wrong, Dutch, without personal data
+    ├── WrongUse    arguments or settings cannot be used: exit 2
+    └── Failed      what was asked could not be done: exit 1
 """
 
 from collections.abc import Sequence

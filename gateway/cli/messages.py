@@ -1,6 +1,5 @@
 """`kennisgeving validate` and `kennisgeving publish`: messages of a sender, in files."""
 
-import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,8 +23,8 @@ from gateway.sandbox.sender import AmqpSender
 from gateway.spool import Spool
 
 STDIN = "-"
-Files = Annotated[
-    tuple[str, ...],
+File = Annotated[
+    str,
     Parameter(name="BESTAND", help="Bestanden met elk één bericht (CloudEvent in JSON); - is de standaardinvoer."),
 ]
 
@@ -47,15 +46,12 @@ class _Published(Struct):
 
 
 def validate(
-    *files: Files,
+    *files: File,
     sender: Annotated[str | None, option("--afzender", "Keur als berichten van deze afzender uit --config.")] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> int:
-    """Keur berichten aan het schema en aan alle regels waarvoor geen grootboek nodig is.
-
-    Meldt alle fouten tegelijk: plaats in het bericht, code en regel, nooit de waarde. Verstuurt niets.
-    """
+    """1: at least one of them is invalid."""
     author = _sender(settings(config), sender) if sender is not None else None
     today = Clock().today()
     judged = []
@@ -70,16 +66,15 @@ def validate(
 
 
 def publish(
-    *files: Files,
-    sender: Annotated[str | None, option("--afzender", "Wie afgeeft (client_id), bij een gateway zonder broker.")] = None,
+    *files: File,
+    sender: Annotated[
+        str | None, option("--afzender", "Wie afgeeft (client_id), bij een gateway zonder broker.")
+    ] = None,
     amqp: Annotated[str | None, option("--amqp", "Deze broker, met uw eigen gebruiker, in plaats van [amqp].")] = None,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> int:
-    """Geef berichten af: bij RabbitMQ als [amqp] is ingericht, en anders in de wachtrij van de gateway zelf.
-
-    Klaar betekent dat het bericht bewaard is; wat de gateway ervan vindt, meldt hij met een gebeurtenis.
-    """
+    """All of them are stored when it returns 0; none is sent if one cannot be addressed."""
     known = settings(config)
     messages = [_addressed(name, body) for name, body in _read(files)]
     bodies = [body for _, body in messages]
@@ -103,7 +98,8 @@ async def _to_broker(config: Config, url: str | None, messages: Sequence[tuple[_
         url, tls, exchange = url or broker.url, broker.tls, broker.topology.incoming
     try:
         async with AmqpSender(url or "", tls, exchange) as sender:
-            await asyncio.gather(*(sender.send(one.sleutel, body) for one, body in messages))
+            for one, body in messages:  # in order: a voortgang comes after its kennisgeving
+                await sender.send(one.sleutel, body)
     except DeliveryError as why:
         raise Failed("de broker nam niet elk bericht aan: is er een wachtrij, en mag deze gebruiker dit?") from why
     except (OSError, AMQPError) as why:

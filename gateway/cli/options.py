@@ -10,7 +10,10 @@ DEFAULT_CONFIG = Path("gateway.toml")
 ConfigFile = Annotated[
     Path,
     Parameter(
-        name="--config", env_var="KENNISGEVING_CONFIG", help="Instellingen; standaard ./gateway.toml.", show_default=False
+        name="--config",
+        env_var="KENNISGEVING_CONFIG",
+        help="Instellingen; standaard ./gateway.toml.",
+        show_default=False,
     ),
 ]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Als JSON.", show_default=False)]

@@ -19,11 +19,7 @@ _REFUSALS = (SettingsRefused, SecretMissing, KeyRefused)
 
 
 def serve(*, config: ConfigFile = DEFAULT_CONFIG) -> int:
-    """Start de gateway.
-
-    Brengt het grootboek eerst op het huidige schema. Schrijft één JSON-object per regel op stderr, en nergens anders.
-    Na SIGTERM of SIGINT wordt afgemaakt wat loopt, in ten hoogste 30 seconden.
-    """
+    """2: the settings are refused; each reason is a log line. Whatever else goes wrong is the last log line, and 1."""
     configure()
     try:
         uvloop.run(_serve(config))
@@ -35,7 +31,6 @@ def serve(*, config: ConfigFile = DEFAULT_CONFIG) -> int:
 
 
 async def _serve(config: ConfigFile) -> None:
-    """Whatever else goes wrong ends the process with exit code 1 and the error as the last log line."""
     gateway = Gateway(read_config(config))
     loop = asyncio.get_running_loop()
     for stop in (signal.SIGTERM, signal.SIGINT):

@@ -51,7 +51,7 @@ class Story(Struct, frozen=True):
     told: Sequence[Told]
 
 
-def read_stories(connection: Connection, sealer: Sealer, **which: Any) -> list[Story]:
+def read_stories(connection: Connection, /, sealer: Sealer, **which: Any) -> list[Story]:
     """The dossiers that `ledger.read.dossiers` finds by `which`. Raises SealBroken."""
     rows = read.dossiers(connection, **which)
     ids = [row.id for row in rows]

@@ -31,11 +31,12 @@ LABELS: Mapping[str, str] = {
 _MESSAGES: Mapping[str, str] = {
     "soort": "Kies uw antwoord.",
     "totEnMet": "Vul een datum in die bestaat, bijvoorbeeld 31-12-2027.",
-    "klantnummer": "Vul ten hoogste 100 letters en cijfers in.",
-    "naar": "Vul ten hoogste 200 letters en cijfers in.",
-    "toelichting": "Schrijf ten hoogste 1000 tekens.",
     "vordering": "Kies de vorderingen nog een keer.",
+    "naar": "Vul ten hoogste 200 letters en cijfers in.",
+    "klantnummer": "Vul ten hoogste 100 letters en cijfers in.",
+    "toelichting": "Schrijf ten hoogste 1000 tekens.",
 }
+"""In the order of the page."""
 _OF_ANSWER = {"reden": "toelichting", "vorderingen": "vordering"}
 """Fields that have another name in the answer."""
 
@@ -79,8 +80,11 @@ def answer_from(typed: Typed, claims: Sequence[str]) -> bytes | dict[str, str]:
         "klantnummer": said["klantnummer"],
     }
     body = msgspec.json.encode({name: value for name, value in answer.items() if value})
-    wrong = parse_answer(body)
-    return {field: _MESSAGES[field] for field in map(_field, wrong)} if isinstance(wrong, list) else body
+    found = parse_answer(body)
+    if not isinstance(found, list):
+        return body
+    wrong = set(map(_field, found))
+    return {field: message for field, message in _MESSAGES.items() if field in wrong}
 
 
 def _per_claim(ticked: Sequence[str], claims: Sequence[str], until: str) -> list[dict[str, str]]:

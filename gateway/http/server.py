@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from ssl import SSLContext
 
-from aiohttp import web
+from aiohttp import HttpVersion10, web
 from aiohttp.typedefs import Handler as Next
 
 from gateway.config import HttpSettings
@@ -73,6 +73,8 @@ def make_app(doors: Doors) -> web.Application:
 async def _problems(request: web.Request, handler: Next) -> web.StreamResponse:
     """Errors for people are pages, errors for programs are problems (RFC 9457)."""
     try:
+        if request.version < HttpVersion10:
+            raise Problem(400, "Gebruik HTTP/1.1.")
         return await told(request, handler)
     except Problem as problem:
         if request.path.startswith(ANSWER_PREFIX):

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.core.view import View
+from gateway.core.view import View, read_view
 
 Fact = tuple[str, str]
 
@@ -15,7 +15,6 @@ _MONTHS = (
     "juli", "augustus", "september", "oktober", "november", "december",
 )  # fmt: skip
 _GROUNDS = {"convenant": "het convenant waaraan u meedoet", "verzoek": "ons verzoek; u heeft hierover geen afspraak"}
-_decode = msgspec.json.Decoder(View).decode
 
 
 class Group(Struct, frozen=True):
@@ -33,7 +32,7 @@ class Told(Struct, frozen=True):
 
 
 def told_of(view_json: bytes) -> Told:
-    view = _decode(view_json)
+    view = read_view(view_json)
     claims = [] if view.vorderingen is None else msgspec.json.decode(view.vorderingen)
     groups = (
         Group("Om wie gaat het?", _debtor(view)),

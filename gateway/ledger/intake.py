@@ -4,11 +4,11 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from msgspec import Struct, field
-from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Table, delete, func, select
 
 from gateway.core.lifecycle import State
 from gateway.core.route import Earlier
-from gateway.ledger.bulk import insert_rows
+from gateway.ledger.bulk import insert_rows, update_rows
 from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.schema import delivery, dossier, message, payload, refusal
 from gateway.ledger.tasks import Task, add_tasks
@@ -164,17 +164,11 @@ def _write(connection: Connection, writes: Writes) -> None:
         if rows:
             insert_rows(connection, table, rows)
     if writes.versions:
-        connection.execute(
-            update(dossier).where(dossier.c.id == bindparam("b_id")).values(versie=bindparam("b_versie")),
-            [{"b_id": id_, "b_versie": versie} for id_, versie in writes.versions.items()],
-        )
+        versions = [{"id": id_, "versie": versie} for id_, versie in writes.versions.items()]
+        update_rows(connection, dossier, ("id",), versions)
     if writes.released:
-        connection.execute(
-            update(message)
-            .where(message.c.id == bindparam("b_id"))
-            .values(hold_until=None, out_of_order=bindparam("b_out_of_order")),
-            [{"b_id": id_, "b_out_of_order": late} for id_, late in writes.released.items()],
-        )
+        released = [{"id": id_, "hold_until": None, "out_of_order": late} for id_, late in writes.released.items()]
+        update_rows(connection, message, ("id",), released)
     add_events(connection, writes.events)
     add_tasks(connection, writes.tasks)
 

@@ -6,20 +6,13 @@ The feed's number is given after commit by one gateway at a time, so a reader of
 from collections.abc import Sequence
 
 from msgspec import Struct, structs
-from sqlalchemy import BigInteger, Connection, bindparam, func, select, text, update
+from sqlalchemy import BigInteger, Connection, func, select, text, update
 
-from gateway.ledger.bulk import execute_many, insert_rows
+from gateway.ledger.bulk import insert_rows, update_rows
 from gateway.ledger.schema import dossier, outbox
 
 _NUMBERING_LOCK = 0x6B6E6773
 """Key of the PostgreSQL advisory lock under which numbers are given; SQLite has one writer."""
-
-
-_NUMBER = (
-    update(outbox)
-    .where(outbox.c.id == bindparam("b_id"))
-    .values(nr=bindparam("b_nr", type_=BigInteger), next_at=bindparam("b_next", type_=BigInteger))
-)
 
 
 class Event(Struct, frozen=True):
@@ -73,7 +66,8 @@ def take_events(connection: Connection, limit: int, now: int, again_at: int | No
             last += 1
             nr = last
         taken.append(Outgoing(row.id, nr, row.name, row.gemeente, row.sealed, row.key))
-    execute_many(connection, _NUMBER, [{"b_id": event.id, "b_nr": event.nr, "b_next": again_at} for event in taken])
+    numbered = [{"id": event.id, "nr": event.nr, "next_at": again_at} for event in taken]
+    update_rows(connection, outbox, ("id",), numbered)
     return taken
 
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from gateway.core.lane import Decision
 from gateway.core.lifecycle import TOLD, Happening, State
-from gateway.ledger.bulk import execute_many, insert_rows
+from gateway.ledger.bulk import insert_rows, update_rows
 from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.schema import (
     answer_page,
@@ -55,7 +55,7 @@ class Claimed(Struct, frozen=True):
     versie: int
     channel: str
     channel_since: int
-    before: State
+    before: str
     """Its state when claimed; BUSY means that a former holder vanished during an attempt."""
     fence: int
     tries: int
@@ -70,8 +70,6 @@ class Claimed(Struct, frozen=True):
     """Sealed."""
     frozen: bytes | None
     """Sealed rendition for this channel, where one was made before."""
-    attempted: bool
-    """An attempt on this channel was on record before this claim."""
     notice_reference: str | None
     notice_failed: bool
     """The kennisgeving that comes before this message did not reach the creditor."""
@@ -138,7 +136,7 @@ _FIELDS = (
     delivery.c.channel,
     delivery.c.channel_since,
     delivery.c.state.label("before"),
-    delivery.c.fence,
+    (delivery.c.fence + 1).label("fence"),
     delivery.c.tries,
     delivery.c.proof,
     delivery.c.created_at,
@@ -175,15 +173,15 @@ def claim(connection: Connection, lanes: Mapping[Lane, int], owner: str, now: in
     )
     _note_lost_leases(connection, [row.id for row in rows if row.before == State.BUSY], now)
     notices = _notices(connection, {row.dossier_id for row in rows if row.soort != "kennisgeving"})
-    return [
-        Claimed(
-            **{**row._mapping, "before": State(row.before), "fence": row.fence + 1},
-            attempted=row.frozen is not None,
-            notice_reference=notices.reference(row.dossier_id, row.creditor, row.channel),
-            notice_failed=row.soort != "kennisgeving" and not notices.told(row.dossier_id, row.creditor),
-        )
-        for row in rows
-    ]
+    return [_claimed(row, notices) for row in rows]
+
+
+def _claimed(row: Any, notices: "_Notices") -> Claimed:
+    """`row` has the fields of Claimed in their order, but for the last two."""
+    follows = row.soort != "kennisgeving"
+    reference = notices.reference(row.dossier_id, row.creditor, row.channel) if follows else None
+    fields = (*row, reference, follows and not notices.told(row.dossier_id, row.creditor))
+    return Claimed(*fields)
 
 
 def _due_ids(connection: Connection, lanes: Mapping[Lane, int], now: int) -> list[str]:
@@ -379,7 +377,7 @@ class _Writes(Struct):
 def _change(result: Result, row: Any, decision: Decision) -> dict[str, object]:
     handed_over = result.finished_at if decision.proof > 0 else None
     return {
-        "b_id": result.id,
+        "id": result.id,
         "state": decision.state,
         "next_action_at": decision.next_action_at,
         "tries": decision.tries,
@@ -417,9 +415,9 @@ def settle(connection: Connection, results: Sequence[Result], decide: Callable[[
                 row.id, State(row.state), row.fence, row.tries, row.channel, row.channel_since, row.proof, row.decision
             )
             writes.add(result, row, decide(locked))
-    execute_many(connection, _SETTLE_ATTEMPT, writes.attempts)
+    update_rows(connection, attempt, ("delivery_id", "nr"), writes.attempts)
     if writes.changes:
-        execute_many(connection, _SETTLE_DELIVERY, writes.changes)
+        update_rows(connection, delivery, ("id",), writes.changes)
         insert_rows(connection, transition, writes.moves)
     if writes.evidence:
         insert_rows(connection, evidence, writes.evidence)
@@ -432,8 +430,8 @@ def settle(connection: Connection, results: Sequence[Result], decide: Callable[[
 
 def _ended(result: Result, stale: bool) -> dict[str, object]:
     return {
-        "b_delivery_id": result.id,
-        "b_nr": result.fence,
+        "delivery_id": result.id,
+        "nr": result.fence,
         "finished_at": result.finished_at,
         "outcome": result.outcome,
         "code": result.code,
@@ -462,34 +460,6 @@ def _close_lanes(connection: Connection, lanes: Iterable[Lane], at: int) -> None
         place = (closed_lane.c.creditor == creditor) & (closed_lane.c.channel == channel)
         if connection.execute(select(closed_lane.c.at).where(place)).first() is None:
             insert_rows(connection, closed_lane, [{"creditor": creditor, "channel": channel, "at": at}])
-
-
-_SETTLE_ATTEMPT = (
-    update(attempt)
-    .where(attempt.c.delivery_id == bindparam("b_delivery_id"), attempt.c.nr == bindparam("b_nr"))
-    .values({name: bindparam(name) for name in ("finished_at", "outcome", "code", "reply", "stale")})
-)
-_SETTLE_DELIVERY = (
-    update(delivery)
-    .where(delivery.c.id == bindparam("b_id"))
-    .values(
-        {
-            name: bindparam(name)
-            for name in (
-                "state",
-                "next_action_at",
-                "tries",
-                "channel",
-                "channel_since",
-                "proof",
-                "reference",
-                "handed_over_at",
-                "decision",
-                "owner",
-            )
-        }
-    )
-)
 
 
 def release_next(connection: Connection, ids: Sequence[str], now: int) -> list[Lane]:

@@ -9,10 +9,12 @@ Several creditors share one server, each under its own path, with its own client
     POST /<creditor>/v1/stabilisatieverzoeken/<id>/berichten      → 201
 """
 
+import asyncio
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -83,6 +85,8 @@ class Account:
     assertions: set[str] = field(default_factory=set)
     done: dict[str, Done] = field(default_factory=dict)
     cases: dict[str, Case] = field(default_factory=dict)
+    busy: set[str] = field(default_factory=set)
+    """Keys that are being worked on."""
 
 
 class Refusal(Exception):
@@ -113,6 +117,8 @@ class CjibCreditor(HttpsServer):
     ) -> None:
         super().__init__(certificate, client_ca, port=port)
         self.polls = polls
+        self.work_seconds = 0.0
+        """How long it works on a POST before it replies."""
         self.journal = Journal(log, clock or Clock())
         self.refused: list[str] = []
         self._directory = directory
@@ -169,10 +175,25 @@ class CjibCreditor(HttpsServer):
             account = self._accounts.get(name)
             if account is None:
                 raise Refusal(404, "onbekend pad")
-            return self._route(account, request, path, body)
+            async with self._one_at_a_time(account, request.headers.get("Idempotency-Key")):
+                return self._route(account, request, path, body)
         except Refusal as refusal:
             self.refused.append(str(refusal))
             return _problem(refusal.status, str(refusal))
+
+    @asynccontextmanager
+    async def _one_at_a_time(self, account: Account, key: str | None) -> AsyncIterator[None]:
+        if key is None:
+            yield
+            return
+        if key in account.busy:
+            raise Refusal(409, "met deze sleutel loopt al een verzoek")
+        account.busy.add(key)
+        try:
+            await asyncio.sleep(self.work_seconds)
+            yield
+        finally:
+            account.busy.discard(key)
 
     def _route(self, account: Account, request: web.BaseRequest, path: str, body: bytes) -> web.Response:
         if (request.method, path) == ("POST", "token"):

@@ -29,6 +29,13 @@ class Dossier(Struct, frozen=True):
     notice: bytes
     progress: bytes
 
+    def another_progress(self, versie: int) -> bytes:
+        """A further voortgang, to be sent by hand."""
+        event = json.loads(self.progress)
+        event["id"] = f"{event['id']}-{versie}"
+        event["data"]["versie"] = versie
+        return json.dumps(event, ensure_ascii=False, indent=2).encode()
+
 
 def gemeenten() -> tuple[str, ...]:
     """CBS codes, one per dossier."""
@@ -41,7 +48,9 @@ def dossiers(entries: Sequence[Entry], oin: str, run: str, now: datetime) -> lis
 
 
 def _samples() -> list[dict[str, Any]]:
-    samples: list[dict[str, Any]] = tomllib.loads(files(__package__).joinpath("dossiers.toml").read_text("utf-8"))["dossier"]
+    samples: list[dict[str, Any]] = tomllib.loads(files(__package__).joinpath("dossiers.toml").read_text("utf-8"))[
+        "dossier"
+    ]
     return samples
 
 
@@ -85,7 +94,10 @@ def _notice(sample: Mapping[str, Any], chosen: Sequence[Entry], chance: Random, 
     today = now.astimezone(AMSTERDAM).date()
     count, unit = chance.choice(PAUSES)
     return {
-        "toelating": {"datum": str(today - timedelta(days=chance.randint(0, 5))), "kenmerk": f"BES-{_digits(chance, 6)}"},
+        "toelating": {
+            "datum": str(today - timedelta(days=chance.randint(0, 5))),
+            "kenmerk": f"BES-{_digits(chance, 6)}",
+        },
         "pauze": {"ingangsdatum": str(today), "aantal": count, "eenheid": unit},
         "hulpvrager": {key: value for key, value in sample.items() if key not in ("gemeente", "naam", "schuldeisers")},
         "contactpersoon": {

@@ -8,7 +8,8 @@ import re
 import zlib
 from typing import Final
 
-_OBJECT: Final = re.compile(rb"(\d+) 0 obj\s+(.*?)\s*(?:stream\r?\n(.*?)\r?\nendstream\s*)?endobj", re.DOTALL)
+_OBJECT: Final = re.compile(rb"(\d+) 0 obj\s+(.*?)\s*(?:endobj|stream\r?\n)", re.DOTALL)
+_LENGTH: Final = re.compile(rb"/Length (\d+)")
 _FONT_NAME: Final = re.compile(rb"/(f\d+) (\d+) 0 R")
 _UNICODE_MAP: Final = re.compile(rb"/ToUnicode (\d+) 0 R")
 _GLYPH: Final = re.compile(rb"<([0-9A-F]{4})> <([0-9A-F]+)>")
@@ -23,12 +24,12 @@ Glyphs = dict[int, str]
 
 def code_in(letter: bytes) -> str | None:
     """The code to type on the answer page; None where the letter has none."""
-    return next((line for line in lines(letter) if _CODE.fullmatch(line)), None)
+    return next((line for line in reversed(lines(letter)) if _CODE.fullmatch(line)), None)
 
 
 def lines(letter: bytes) -> list[str]:
     """The texts of the letter, in the order in which they are drawn."""
-    objects = {int(found[1]): (found[2], _plain(found[2], found[3])) for found in _OBJECT.finditer(letter)}
+    objects = {int(found[1]): (found[2], _stream(letter, found)) for found in _OBJECT.finditer(letter)}
     fonts = _fonts(objects)
     pages = [content for head, content in objects.values() if b" Tf" in content and b"/Type" not in head]
     return [
@@ -38,10 +39,12 @@ def lines(letter: bytes) -> list[str]:
     ]
 
 
-def _plain(head: bytes, content: bytes | None) -> bytes:
-    if content is None:
+def _stream(letter: bytes, found: re.Match[bytes]) -> bytes:
+    length = _LENGTH.search(found[2])
+    if length is None or found[0].endswith(b"endobj"):
         return b""
-    return zlib.decompress(content) if b"/FlateDecode" in head else content
+    content = letter[found.end() : found.end() + int(length[1])]
+    return zlib.decompress(content) if b"/FlateDecode" in found[2] else content
 
 
 def _fonts(objects: dict[int, tuple[bytes, bytes]]) -> dict[bytes, Glyphs]:

@@ -3,21 +3,23 @@
 Several creditors share one server, each at its own address. It is the relay and the mailbox in one: TLS and a login are
 required before it takes anything.
 
-hangs()         takes the recipient, never answers     drops_reply()   takes the mail, then cuts the connection
-refuses()       knows no recipient (550)               is_down()       nothing listens at its port
-is_impostor()   there, with another's certificate
+hangs()           takes the recipient, never answers     drops_reply()   takes the mail, then cuts the connection
+replies_with(…)   this instead of its own reply          is_down()       nothing listens at its port
+refuses()         knows no recipient (550)               is_impostor()   there, with another's certificate
 """
 
 import asyncio
+import logging
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from email.message import EmailMessage
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, cast
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
@@ -27,14 +29,16 @@ from gateway.sandbox.answer_page import AnswerPage
 from gateway.sandbox.decisions import Decide, agree
 from gateway.sandbox.https_server import server_ssl
 from gateway.sandbox.journal import Journal
-from gateway.sandbox.mail_reader import Mail, MailRefused, read_mail
+from gateway.sandbox.mail_reader import Mail, MailRefused, delivery_of, headers_of, is_encrypted, parse, read_mail
 from gateway.sandbox.peer import Sighting
 
 Way = Literal["answers", "not"]
-Fault = Literal["hangs", "refuses", "drops_reply"]
+Fault = Literal["hangs", "drops_reply"]
+Stage = Literal["MAIL", "RCPT", "DATA"]
 DOMAIN: Final = "schuldeisers.example"
 _USER: Final = "gateway"
 _HEADS_KEPT = 1000
+logging.getLogger("mail.log").setLevel(logging.ERROR)  # aiosmtpd warns of its own deprecations at every login
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class MailCreditor:
         self.page = AnswerPage(ca)
         self.fault: Fault | None = None
         self.fault_ends = asyncio.Event()
+        self.replies: dict[Stage, str] = {}
         self.connections: set[_Connection] = set()
         self.connections_made = 0
         self.accounts: dict[str, Account] = {}
@@ -132,17 +137,22 @@ class MailCreditor:
     def take(self, envelope: Envelope) -> None:
         """A mail has come in whole."""
         body = envelope.original_content or b""
+        message = parse(body)
+        head = b"\n".join([str(envelope.mail_from).encode(), *map(str.encode, envelope.rcpt_tos), headers_of(message)])
+        self.heads.append(head)
+        self.refused += [f"te zien zonder de mail te openen: {word}" for word in self.canaries if word.encode() in head]
         for address in envelope.rcpt_tos:
-            account = self.accounts[address]
-            try:
-                mail = read_mail(body)
-            except MailRefused as why:
-                self.refused.append(str(why))
-                continue
-            self.journal.record(account.creditor, mail.delivery, body, mail.soort)
-            head = b"\n".join([str(envelope.mail_from).encode(), address.encode(), mail.head])
-            self.heads.append(head)
-            self.refused += [f"canary in headers: {canary}" for canary in self.canaries if canary.encode() in head]
+            self._read(self.accounts[address], message, body)
+
+    def _read(self, account: Account, message: EmailMessage, body: bytes) -> None:
+        try:
+            delivery = delivery_of(message)
+            mail = None if is_encrypted(message) else read_mail(message)
+        except MailRefused as why:
+            self.refused.append(str(why))
+            return
+        self.journal.record(account.creditor, delivery, body, mail.soort if mail else "versleuteld")
+        if mail is not None:
             self._answer(account, mail)
 
     def _answer(self, account: Account, mail: Mail) -> None:
@@ -153,7 +163,16 @@ class MailCreditor:
         return self._misbehaves("hangs")
 
     def refuses(self) -> AbstractAsyncContextManager[None]:
-        return self._misbehaves("refuses")
+        return self.replies_with("RCPT", "550 5.1.1 Onbekend adres")
+
+    @asynccontextmanager
+    async def replies_with(self, stage: Stage, reply: str) -> AsyncIterator[None]:
+        """`reply`: such as `451 4.3.0 Later`."""
+        self.replies[stage] = reply
+        try:
+            yield
+        finally:
+            del self.replies[stage]
 
     def drops_reply(self) -> AbstractAsyncContextManager[None]:
         return self._misbehaves("drops_reply")
@@ -222,7 +241,7 @@ class _Connection(SMTP):
 
     def cut(self) -> None:
         if self.transport is not None:
-            self.transport.abort()
+            cast(asyncio.WriteTransport, self.transport).abort()
 
 
 class _Desk:
@@ -233,21 +252,31 @@ class _Desk:
 
     def login(self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: object) -> AuthResult:
         is_known = isinstance(data, LoginPassword) and self._creditor.is_login(data.login, data.password)
-        return AuthResult(success=is_known)
+        return AuthResult(success=is_known, handled=False)
+
+    async def handle_MAIL(  # noqa: N802  (aiosmtpd's name)
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if (reply := self._creditor.replies.get("MAIL")) is None:
+            envelope.mail_from = address
+        return reply or "250 2.1.0 Goed"
 
     async def handle_RCPT(  # noqa: N802  (aiosmtpd's name)
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         if self._creditor.fault == "hangs":
             await self._creditor.fault_ends.wait()
-        if self._creditor.fault == "refuses" or address not in self._creditor.accounts:
+        if address not in self._creditor.accounts:
             return "550 5.1.1 Onbekend adres"
-        envelope.rcpt_tos.append(address)
-        return "250 2.1.5 Goed"
+        if (reply := self._creditor.replies.get("RCPT")) is None:
+            envelope.rcpt_tos.append(address)
+        return reply or "250 2.1.5 Goed"
 
     async def handle_DATA(  # noqa: N802  (aiosmtpd's name)
         self, server: _Connection, session: Session, envelope: Envelope
     ) -> str:
+        if reply := self._creditor.replies.get("DATA"):
+            return reply
         self._creditor.take(envelope)
         if self._creditor.fault == "drops_reply":
             server.cut()

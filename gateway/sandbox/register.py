@@ -15,8 +15,8 @@ class Practice(Struct, frozen=True):
     """How a sandbox creditor behaves: `proef` in the file."""
 
     answers: str
-    """in_antwoord | terugmelding (webhook), bestand | bevestiging_en_bestand (sftp), pagina (email), bij_navraag (cjib),
-    or niet."""
+    """webhook: in_antwoord, terugmelding; sftp: bestand, bevestiging_en_bestand; email: pagina; cjib: bij_navraag; any
+    of them: niet."""
     decides: str
     """`soort` of its answers; `wisselend`: one thing or another."""
     claims: tuple[str, ...]

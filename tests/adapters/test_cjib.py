@@ -287,6 +287,16 @@ async def test_a_key_used_for_another_body_is_refused(endpoint: Endpoint, link: 
     assert code(await link.send(other)) == "RefusedForGood 422"
 
 
+async def test_a_key_that_is_being_worked_on_waits(creditor: CjibCreditor, endpoint: Endpoint, link: CjibLink) -> None:
+    sent = parcel(link, endpoint, draft())
+    creditor.work_seconds = 0.3
+    first = asyncio.create_task(link.send(sent))
+    await asyncio.sleep(0.15)
+    assert code(await link.send(sent)) == "Transient 409"
+    assert code(await first) == "HandedOver 201"
+    assert len(creditor.received(sent.delivery)) == 1
+
+
 # -- tokens and certificates
 
 
@@ -602,8 +612,10 @@ def test_a_wrong_setting_is_refused_by_name_and_without_its_value(endpoint: Endp
 async def test_check_says_what_is_right_and_what_is_not(
     channel: Cjib, endpoint: Endpoint, creditor: CjibCreditor
 ) -> None:
-    assert [finding.ok for finding in await channel.check(endpoint)] == [True, True, True]
+    assert [finding.ok for finding in await channel.check(endpoint)] == [True, True, True, True]
     async with creditor.is_down():
-        assert [finding.ok for finding in await channel.check(endpoint)] == [True, True, False]
+        assert [finding.ok for finding in await channel.check(endpoint)] == [True, True, False, False]
     assert [finding.ok for finding in await channel.check(changed(endpoint, sleutel="file:/nergens"))] == [False]
+    stranger = await channel.check(changed(endpoint, client_id="ander"))
+    assert [finding.ok for finding in stranger] == [True, True, True, False]
     assert creditor.journal.receipts == []

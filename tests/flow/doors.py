@@ -1,11 +1,10 @@
 """The HTTP door on a real ledger and a real port, with tokens, certificates and signing keys of its own."""
 
 import asyncio
-import base64
 import json
 import os
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -15,8 +14,8 @@ from typing import Any
 import aiohttp
 import msgspec
 from joserfc import jwt
-from joserfc.jwk import ECKey, KeySet
-from sqlalchemy import Connection, Table, insert, select
+from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
+from sqlalchemy import Connection, Executable, Table, insert, select
 
 from gateway.config import HttpSettings, OAuth2Settings
 from gateway.contract import DeliveryId, Rendition
@@ -47,19 +46,25 @@ DAY = 24 * 3600 * 1_000_000
 FORM = "application/x-www-form-urlencoded"
 
 
+class MovingClock(StandingClock):
+    """Also for measuring."""
+
+    def monotonic(self) -> float:
+        return self.at / 1_000_000
+
+
 class Issuer:
     """An OAuth2 token issuer: a key, and the JWKS file that says which."""
 
     def __init__(self, file: Path, clock: StandingClock) -> None:
         self.file = file
         self.clock = clock
-        self.key = self.publish("eerste")
+        self.publish_key(ECKey.generate_key("P-256", {"kid": "eerste"}))
 
-    def publish(self, kid: str) -> ECKey:
-        """A new key instead of the former."""
-        self.key = ECKey.generate_key("P-256", {"kid": kid})
-        self.file.write_text(json.dumps(KeySet([self.key]).as_dict()))
-        return self.key
+    def publish_key(self, key: ECKey | RSAKey | OKPKey) -> None:
+        """A key instead of the former."""
+        self.key = key
+        self.file.write_text(json.dumps(KeySet([key]).as_dict()))
 
     def token(self, client: str = "gem-0363", algorithm: str = "ES256", **claims: object) -> str:
         """A good token; a claim of None is left out."""
@@ -88,10 +93,22 @@ class House:
 
     # -- as a sender ------------------------------------------------------------------------------------------------
 
-    async def get(self, path: str, client: str = "gem-0363", **options: Any) -> tuple[int, Any]:
-        headers = {"Authorization": f"Bearer {self.issuer.token(client)}"}
+    async def get(
+        self, path: str, client: str = "gem-0363", algorithm: str = "ES256", **options: Any
+    ) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {self.issuer.token(client, algorithm)}"}
         async with self.session.get(self.url + path, headers=headers, **options) as response:
             return response.status, await response.json(content_type=None)
+
+    async def status(self, path: str, tls: ssl.SSLContext, *, mtls: bool = True, token: bool = False) -> int:
+        """On a connection of its own, to the listener for certificates or the other one."""
+        headers = {"Authorization": f"Bearer {self.issuer.token()}"} if token else {}
+        url = (self.mtls_url if mtls else self.url) + path
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(url, headers=headers, ssl=tls) as response,
+        ):
+            return response.status
 
     async def post(self, event: object, client: str = "gem-0363", **headers: str) -> tuple[int, Any]:
         """Any status with its JSON; `event` is encoded unless it is bytes."""
@@ -122,12 +139,25 @@ class House:
     ) -> tuple[int, Any]:
         """A signed callback; `key`: instead of the creditor's own, `age` in seconds."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        stamp = self.clock.at // 1_000_000 - age
-        signature = sign([signing_key((key or self.secrets[creditor]).encode())], webhook_id, stamp, raw)
-        own = {"webhook-id": webhook_id, "webhook-timestamp": str(stamp), "webhook-signature": signature}
+        own = self.signed(creditor, raw, webhook_id, key, age)
         url = f"{self.url}/v1/antwoorden/{creditor}"
         async with self.session.post(url, data=raw, headers={**own, **(headers or {})}) as response:
             return response.status, await response.json(content_type=None)
+
+    def signed(
+        self, creditor: str, raw: bytes, webhook_id: str = "antwoord-1", key: str | None = None, age: int = 0
+    ) -> dict[str, str]:
+        """The headers of a callback."""
+        stamp = self.clock.at // 1_000_000 - age
+        secret = key or self.secrets[creditor]
+        signature = sign([signing_key(secret.encode())], webhook_id, stamp, raw)
+        return {"webhook-id": webhook_id, "webhook-timestamp": str(stamp), "webhook-signature": signature}
+
+    async def rotate(self, creditor: str, secret: str) -> None:
+        """Another register, in which this creditor has another key for its answers."""
+        changed = [_with_key(one, self.issuer.file.parent, secret) for one in CREDITORS if one.id == creditor]
+        others = [one for one in self.links.register.by_id.values() if one.id != creditor]
+        await self.links.load([*others, *changed], [])
 
     async def open_page(self, delivery_id: str, *references: str, token: str = TOKEN) -> None:
         """As freezing a mail does."""
@@ -141,7 +171,7 @@ class House:
             "decided": False,
             "expires_at": self.clock.at + 400 * DAY,
         }
-        await self.ledger.run(lambda connection: connection.execute(insert(answer_page), [row]) and None)
+        await self.change(insert(answer_page).values(row))
 
     async def visit(self, method: str = "GET", token: str = TOKEN, data: object = None) -> tuple[int, str]:
         async with self.session.request(method, f"{self.url}/antwoord/{token}", data=data) as response:
@@ -155,6 +185,12 @@ class House:
 
         return await self.ledger.run(read)
 
+    async def change(self, statement: Executable) -> None:
+        def execute(connection: Connection) -> None:
+            connection.execute(statement)
+
+        await self.ledger.run(execute)
+
     async def number_events(self) -> None:
         await self.ledger.run(outbox.take_events, 1000, self.clock.at, None)
 
@@ -164,9 +200,9 @@ async def open_doors(
     ledger_url: str, directory: Path, *, tls: Authority | None = None, migrate: bool = True
 ) -> AsyncIterator[House]:
     """A door without the stages behind intake and receipts; with `tls` it has both listeners."""
-    clock = StandingClock()
+    clock = MovingClock()
     issuer = Issuer(directory / "jwks.json", clock)
-    secrets = {one.id: new_secret(os.urandom(32)) for one in CREDITORS}
+    secrets = {str(one.id): new_secret(os.urandom(32)) for one in CREDITORS}
     keys, ledger = Keys(os.urandom(32)), Ledger(ledger_url)
     sealer = Sealer(keys)
     events = Events("00000099000000001000", sealer)
@@ -314,16 +350,5 @@ class Fields(HTMLParser):
             self.filled[self._area] = data.removeprefix("\n")
             self._area = None
 
-
-def signature_headers(secret: str, webhook_id: str, stamp: int, raw: bytes) -> dict[str, str]:
-    signature = sign([signing_key(secret.encode())], webhook_id, stamp, raw)
-    return {"webhook-id": webhook_id, "webhook-timestamp": str(stamp), "webhook-signature": signature}
-
-
-def basic(user: str, password: str) -> str:
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-
-
-Fixture = Callable[..., Awaitable[House]]
 
 __all__ = ["FORM", "REFERENCE", "TOKEN", "Fields", "House", "client_tls", "notice", "open_doors", "send_raw"]

@@ -113,7 +113,7 @@ async def test_a_lost_lease_is_claimed_again_in_doubt_and_the_late_result_moves_
     (first,) = await _claim(ledger)
     await _freeze(ledger, first)
     (second,) = await _claim(ledger, "b", now=LEASE + 1)
-    assert (second.before, second.fence, second.attempted) == (State.BUSY, first.fence + 1, True)
+    assert (second.before, second.fence, second.frozen) == (State.BUSY, first.fence + 1, b"sealed")
     await _settle(ledger, first)
     assert await _row(ledger, "1") == (State.BUSY, second.fence, LEASE + 1 + LEASE - NOW)
 

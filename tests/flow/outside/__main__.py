@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from tests.flow.outside.installation import GatewayFailed
 from tests.flow.outside.messages import GEMEENTE, SENDER
 from tests.flow.outside.stories import QUICK, Cast, Report, broker_story, kill_story
 from tests.servers import PostgreSQL, RabbitMQ
@@ -46,7 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # a broker that is away is part of the story
     sys.stderr.write(f"seed {given.seed}\n")
     with tempfile.TemporaryDirectory(prefix="kennisgeving-outside-") as temporary:
-        found = tell(given, given.keep or Path(temporary))
+        try:
+            found = tell(given, given.keep or Path(temporary))
+        except GatewayFailed as why:
+            sys.stderr.write(f"the gateway {why}\n")
+            return 1
     sys.stdout.write(json.dumps(asdict(found), indent=2) + "\n")
     return 1 if found.faults else 0
 

@@ -150,6 +150,10 @@ class Gateway:
         except (aiohttp.ClientError, TimeoutError):
             return False
 
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def kill(self) -> None:
         """SIGKILL to the process, whatever it is doing."""
         if self._process is not None:

@@ -18,7 +18,7 @@ import aiohttp
 import asyncssh
 
 from tests.flow.outside.creditors import Plan, sightings
-from tests.flow.outside.installation import Gateway, Settings, sftp_entry, webhook_entry
+from tests.flow.outside.installation import Gateway, GatewayFailed, Settings, sftp_entry, webhook_entry
 from tests.flow.outside.messages import Message, kennisgeving, voortgang
 from tests.flow.outside.sender import BROKER_AWAY, Issuer, Sender, feed, listening
 from tests.flow.outside.verdict import Event, accepted, faults, handed_over
@@ -128,7 +128,7 @@ class Scene:
         """Wait for the moment; where nothing moves any more, for half a minute."""
         deadline = time.monotonic() + 30
         log = self.directory / "sightings.jsonl"
-        while time.monotonic() < deadline:
+        while self.gateway.runs and time.monotonic() < deadline:
             if log.read_bytes().count(b"\n") >= moment.seen:
                 break
             await asyncio.sleep(0.01)
@@ -137,7 +137,7 @@ class Scene:
     async def quiet(self) -> float:
         """Wait until every accepted delivery is reported as handed over; the seconds that took."""
         start = time.monotonic()
-        while time.monotonic() < start + self.cast.quiet_within:
+        while self.gateway.runs and time.monotonic() < start + self.cast.quiet_within:
             events = self.sender.events.values()
             known = accepted(events)
             if self.sender.confirmed.keys() <= known.keys() and set().union(*known.values()) <= handed_over(events):
@@ -187,6 +187,8 @@ async def publish(stage: Scene, over: float) -> None:
 async def report(stage: Scene, interruptions: list[str]) -> Report:
     """Wait for quiet, compare the logs, then stop the gateway and look at what it left in its queues."""
     quiet_after = await stage.quiet()
+    if not stage.gateway.runs:
+        raise GatewayFailed(f"ended by itself\n{stage.gateway.last_lines()}")
     from_feed = await _settled_feed(stage)
     seen, sender = sightings(stage.directory), stage.sender
     amiss = faults(sender.confirmed.values(), sender.events, seen, stage.cast.names())
@@ -265,7 +267,7 @@ async def broker_story(cast: Cast, directory: Path, rabbitmq: RabbitMQ, ledger: 
 async def _consumed_again(stage: Scene) -> float:
     """Seconds until the intake queue has a consumer and /readyz says so."""
     start = time.monotonic()
-    while time.monotonic() < start + 2 * RESUME_WITHIN:
+    while stage.gateway.runs and time.monotonic() < start + 2 * RESUME_WITHIN:
         if await _consumers(stage.broker_url) and await _answers(f"{stage.gateway.url}/readyz"):
             break
         await asyncio.sleep(0.1)

@@ -1,0 +1,192 @@
+"""Mail straight to a creditor's exchanger, with a real name server in between."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, cast
+
+import dns.asyncresolver
+import dns.flags
+import dns.message
+import dns.rrset
+import msgspec
+import pytest
+import pytest_asyncio
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from adapters.email.adapter import Email, EmailLink
+from adapters.email.direct import DirectRoute, Names
+from gateway.conformance import CANARIES, LOOPBACK, draft, parcel, surroundings
+from gateway.contract import (
+    Draft,
+    Endpoint,
+    HandedOver,
+    Outcome,
+    OwnFault,
+    RefusedForGood,
+    Transient,
+)
+from gateway.pki import Authority, Issued
+from gateway.sandbox.mail_creditor import MailCreditor
+from tests.adapters.mail import SENDER, changed, parts
+
+# -- direct
+
+
+class Zone(asyncio.DatagramProtocol):
+    """A name server with a few records; `is_validated` sets the AD bit, as a validating resolver does."""
+
+    def __init__(self, records: dict[tuple[str, str], list[str]], *, is_validated: bool) -> None:
+        self.records = records
+        self.is_validated = is_validated
+        self.transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        query = dns.message.from_wire(data)
+        question = query.question[0]
+        kind = dns.rdatatype.to_text(question.rdtype)
+        reply = dns.message.make_response(query)
+        found = self.records.get((question.name.to_text(), kind))
+        if found is None and not any(name == question.name.to_text() for name, _ in self.records):
+            reply.set_rcode(dns.rcode.NXDOMAIN)
+        if found:
+            reply.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *found))
+        if self.is_validated:
+            reply.flags |= dns.flags.AD
+        assert self.transport is not None
+        self.transport.sendto(reply.to_wire(), addr)
+
+
+MX = {("creditor.example.", "MX"): ["10 localhost."]}
+
+
+class Street:
+    """A gateway without a relay, a creditor's exchanger on localhost, and the names in between."""
+
+    def __init__(self, place: Path, exchanger: MailCreditor, ca: Path) -> None:
+        self.exchanger = exchanger
+        table = exchanger.add("x", "not", domain="creditor.example")
+        self.endpoint = Endpoint("x", "X", table, 8, LOOPBACK, f"file:{ca}")
+        self.channel = Email(surroundings({"afzender": SENDER}))
+
+    async def send(
+        self, records: dict[tuple[str, str], list[str]], message: Draft, *, is_validated: bool = True
+    ) -> Outcome:
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(
+            lambda: Zone(records, is_validated=is_validated), local_addr=("127.0.0.1", 0)
+        )
+        resolver = dns.asyncresolver.Resolver(configure=False)
+        resolver.nameservers = ["127.0.0.1"]
+        resolver.port = transport.get_extra_info("sockname")[1]
+        route = DirectRoute(self.channel.settings, self.endpoint, Names(resolver), self.exchanger.port)
+        link = EmailLink(self.channel, self.endpoint, route, owns_route=True)
+        try:
+            return await link.send(parcel(link, self.endpoint, message))
+        finally:
+            await link.aclose()
+            transport.close()
+
+
+@pytest_asyncio.fixture
+async def street(tmp_path: Path, server_certificate: Issued, authority: Authority) -> AsyncIterator[Street]:
+    async with MailCreditor(tmp_path, server_certificate, is_relay=False, canaries=CANARIES) as exchanger:
+        yield Street(tmp_path, exchanger, authority.certificate)
+
+
+@pytest_asyncio.fixture
+async def plain_street(tmp_path: Path, authority: Authority) -> AsyncIterator[Street]:
+    async with MailCreditor(tmp_path, None, is_relay=False) as exchanger:
+        yield Street(tmp_path, exchanger, authority.certificate)
+
+
+def tlsa(certificate: Path, port: int, *, is_right: bool = True) -> dict[tuple[str, str], list[str]]:
+    key = x509.load_pem_x509_certificate(certificate.read_bytes()).public_key()
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    digest = sha256(der if is_right else b"iets anders").hexdigest()
+    return {**MX, (f"_{port}._tcp.localhost.", "TLSA"): [f"3 1 1 {digest}"]}
+
+
+@pytest.mark.asyncio
+async def test_an_exchanger_with_a_verified_certificate_gets_the_mail(street: Street) -> None:
+    message = draft()
+    assert isinstance(await street.send(MX, message), HandedOver)
+    assert street.exchanger.refused == []
+    assert [seen.soort for seen in street.exchanger.journal.of(message.delivery)] == ["kennisgeving"]
+
+
+@pytest.mark.asyncio
+async def test_a_published_key_is_enough_and_any_other_is_too_little(
+    street: Street, server_certificate: Issued, authority: Authority
+) -> None:
+    stranger = Authority.create(authority.directory, "vreemd")
+    street.endpoint = msgspec.structs.replace(street.endpoint, ca=f"file:{stranger.certificate}")
+    certificate, port = server_certificate.certificate, street.exchanger.port
+    assert isinstance(await street.send(tlsa(certificate, port), draft()), HandedOver)
+    message = draft()
+    assert isinstance(await street.send(tlsa(certificate, port, is_right=False), message), Transient)
+    assert street.exchanger.received(message.delivery) == []
+
+
+@pytest.mark.asyncio
+async def test_a_published_key_that_nobody_validated_counts_for_nothing(
+    street: Street, server_certificate: Issued
+) -> None:
+    records = tlsa(server_certificate.certificate, street.exchanger.port, is_right=False)
+    assert isinstance(await street.send(records, draft(), is_validated=False), HandedOver)
+
+
+@pytest.mark.asyncio
+async def test_without_verified_tls_goes_a_link_and_nothing_personal(plain_street: Street) -> None:
+    bodies: list[bytes] = []
+    take = plain_street.exchanger.take
+
+    def keep(envelope: Any) -> None:
+        bodies.append(envelope.original_content)
+        take(envelope)
+
+    plain_street.exchanger.take = keep  # type: ignore[method-assign]
+    assert isinstance(await plain_street.send(MX, draft()), HandedOver)
+    said = str(parts(bodies[0]))
+    assert "/antwoord/" in said
+    assert [word for word in CANARIES if word in said] == []
+    assert "application/pdf" not in said
+
+
+@pytest.mark.asyncio
+async def test_a_link_alone_is_of_no_use_without_a_klantnummer(plain_street: Street) -> None:
+    message = changed(draft(), klantnummer=None)
+    outcome = await plain_street.send(MX, message)
+    assert isinstance(outcome, RefusedForGood)
+    assert outcome.evidence.code == "geen_tls"
+    assert plain_street.exchanger.received(message.delivery) == []
+
+
+@pytest.mark.asyncio
+async def test_a_certificate_that_is_not_to_be_trusted_is_no_tls(street: Street, authority: Authority) -> None:
+    stranger = Authority.create(authority.directory, "vreemd")
+    street.endpoint = msgspec.structs.replace(street.endpoint, ca=f"file:{stranger.certificate}")
+    assert isinstance(await street.send(MX, changed(draft(), klantnummer=None)), RefusedForGood)
+
+
+NO_MAIL: list[dict[tuple[str, str], list[str]]] = [{}, {("creditor.example.", "MX"): ["0 ."]}]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("records", NO_MAIL)
+async def test_a_domain_that_takes_no_mail_is_refused_for_good(
+    street: Street, records: dict[tuple[str, str], list[str]]
+) -> None:
+    assert isinstance(await street.send(records, draft()), RefusedForGood)
+
+
+@pytest.mark.asyncio
+async def test_an_exchanger_outside_its_networks_is_not_dialled(street: Street) -> None:
+    street.endpoint = msgspec.structs.replace(street.endpoint, networks=())
+    assert isinstance(await street.send(MX, draft()), OwnFault)
+    assert street.exchanger.connections_made == 0

@@ -1,0 +1,307 @@
+"""A whole gateway in this process: read from a written gateway.toml, on a real ledger, with creditors at real ports.
+
+    async with running(tmp_path, ledger_url, [neighbour("energie"), neighbour("zorg", "sftp")]) as town:
+        await town.send(notice("SHV-1", 1, "energie", "zorg"))
+        await town.reach("afgeleverd", "energie")
+
+When it ends, every event that the gateway wrote is held against `schemas/gebeurtenissen-1.0.json`.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aiohttp import web
+from msgspec import Struct
+from sqlalchemy import Connection, Row, Select, Table, select
+
+import schemas
+from gateway.app import Gateway
+from gateway.config import read_config
+from gateway.core.notice import Sender
+from gateway.intake import Arrival, Verdict
+from gateway.ledger import schema
+from gateway.ledger.engine import Ledger
+from gateway.pki import DevPki, make_dev_pki
+from gateway.sandbox.cjib_creditor import CjibCreditor
+from gateway.sandbox.decisions import Decide, agree
+from gateway.sandbox.mail_creditor import MailCreditor
+from gateway.sandbox.register import register_toml, to_toml
+from gateway.sandbox.sftp_creditor import SftpCreditor
+from gateway.sandbox.webhook_creditor import WebhookCreditor
+from tests.flow.desk import SENDER
+from tests.servers import free_port
+
+T = TypeVar("T")
+Event = Mapping[str, Any]
+
+QUICK = {
+    "eerste_herhaling": "0.05 s",
+    "hoogste_herhaling": "0.2 s",
+    "antwoord_binnen": "2 s",
+    "sftp_peiling": "0.1 s",
+    "cjib_peiling": "0.1 s",
+    "cjib_peiling_hoogste": "0.2 s",
+    "lease": "6 s",
+}
+PATIENCE = 10.0
+
+
+class Neighbour(Struct, frozen=True):
+    """One creditor. `answers`: how it answers on each of its channels; `table`: more of its register entry."""
+
+    id: str
+    answers: Mapping[str, str]
+    decide: Decide
+    table: Mapping[str, Any]
+
+
+def neighbour(id_: str, *channels: str, decide: Decide = agree, **table: Any) -> Neighbour:
+    """`channels`: names, with how it answers after a colon ("webhook:by_callback"); it does not unless told so."""
+    ways = [channel.partition(":") for channel in channels or ("webhook",)]
+    return Neighbour(id_, {name: way or "not" for name, _, way in ways}, decide, table)
+
+
+class Window(WebhookCreditor):
+    """A webhook of one creditor that also counts what it has in hand at the same time."""
+
+    def __init__(self, directory: Path, pki: DevPki, gateway_url: str) -> None:
+        super().__init__(directory, pki.server, gateway_url=gateway_url)
+        self.starts: list[float] = []
+        """When each request began, seconds of the event loop."""
+        self.most_at_once = 0
+        self._at_once = 0
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        self.starts.append(asyncio.get_running_loop().time())
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            return await super()._answer(request)
+        finally:
+            self._at_once -= 1
+
+    @property
+    def deliveries(self) -> list[str]:
+        """In the order in which they were taken."""
+        return [receipt.delivery for receipt in self.journal.receipts]
+
+
+@dataclass
+class Town:
+    """The gateway and everybody around it."""
+
+    directory: Path
+    pki: DevPki
+    url: str
+    """Of the gateway's HTTP door."""
+    ledger: Ledger
+    """A look from outside: another connection than the gateway's."""
+    webhooks: dict[str, Window] = field(default_factory=dict)
+    sftp: SftpCreditor | None = None
+    cjib: CjibCreditor | None = None
+    mail: MailCreditor | None = None
+    _gateway: Gateway | None = None
+    _run: asyncio.Task[None] | None = None
+
+    # -- the gateway ------------------------------------------------------------------------------------------------
+
+    @property
+    def gateway(self) -> Gateway:
+        assert self._gateway is not None, "the gateway does not run"
+        return self._gateway
+
+    async def start(self, change: Callable[[Gateway], None] = lambda _: None) -> None:
+        """As after `kennisgeving serve`; `change` is done to the gateway before it runs."""
+        self._gateway = Gateway(read_config(self.directory / "gateway.toml", {}))
+        change(self._gateway)
+        self._run = asyncio.create_task(self._gateway.run())
+        await self.until(self._is_ready)
+
+    async def _is_ready(self) -> bool:
+        return not await self.gateway.reasons_not_ready()
+
+    def _is_alive(self) -> None:
+        """Raises what the gateway ended of, where it did."""
+        if self._run is not None and self._run.done():
+            self._run.result()
+
+    async def stop(self) -> None:
+        """As after SIGTERM; raises what the gateway ended of."""
+        if self._run is not None:
+            self.gateway.stop()
+            await self._run
+        self._gateway = self._run = None
+
+    async def send(self, *events: Event, sender: Sender | None = SENDER) -> Sequence[Verdict]:
+        arrivals = [Arrival("http", sender, json.dumps(event).encode()) for event in events]
+        return await self.gateway.intake.accept(arrivals)
+
+    # -- the ledger -------------------------------------------------------------------------------------------------
+
+    async def rows(self, table: Table) -> Sequence[Row[Any]]:
+        return await self._read(select(table).order_by(*table.primary_key))
+
+    async def deliveries(self, *creditors: str) -> Sequence[Row[Any]]:
+        """Those to these creditors, or all."""
+        found = await self.rows(schema.delivery)
+        return [row for row in found if not creditors or row.creditor in creditors]
+
+    async def delivery(self, creditor: str) -> Row[Any]:
+        """The only one."""
+        (found,) = await self.deliveries(creditor)
+        return found
+
+    async def attempts(self, *deliveries: str) -> Sequence[Row[Any]]:
+        found = await self.rows(schema.attempt)
+        return [row for row in found if not deliveries or row.delivery_id in deliveries]
+
+    async def tasks(self) -> list[str]:
+        return sorted(row.soort for row in await self.rows(schema.task))
+
+    async def events(self) -> list[Event]:
+        """All that the gateway wrote, also what has no number yet."""
+        outbox, dossier = schema.outbox, schema.dossier
+        query = select(outbox, dossier.c.key).outerjoin(dossier, dossier.c.id == outbox.c.dossier_id)
+        rows = await self._read(query.order_by(outbox.c.nr, outbox.c.id))
+        return [json.loads(self.gateway.events.open(row.id, row.sealed, row.key)) for row in rows]
+
+    async def told(self, *creditors: str) -> list[tuple[str, Mapping[str, Any]]]:
+        """(name, data) of the events about these creditors' deliveries, or of all events."""
+        named = [(event["type"].split(".")[2], event["data"]) for event in await self.events()]
+        return [(name, data) for name, data in named if not creditors or data.get("schuldeiser") in creditors]
+
+    async def _read(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        def read(connection: Connection) -> Sequence[Row[Any]]:
+            return connection.execute(query).all()
+
+        return await self.ledger.run(read)
+
+    # -- waiting ----------------------------------------------------------------------------------------------------
+
+    async def until(self, look: Callable[[], Awaitable[T]], within: float = PATIENCE) -> T:
+        """The first thing that `look` finds that is not nothing."""
+        try:
+            async with asyncio.timeout(within):
+                while not (found := await look()):
+                    self._is_alive()
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            states = [(row.creditor, row.soort, row.state) for row in await self.deliveries()]
+            raise AssertionError(f"not within {within} s; {states}") from None
+        return found
+
+    async def reach(self, state: str, *creditors: str, within: float = PATIENCE) -> Sequence[Row[Any]]:
+        """All deliveries to these creditors, once they have all come to `state`."""
+
+        async def look() -> Sequence[Row[Any]]:
+            found = await self.deliveries(*creditors)
+            return found if all(row.state == state for row in found) else ()
+
+        return await self.until(look, within)
+
+    async def hears(self, name: str, *creditors: str) -> Mapping[str, Any]:
+        """The data of the first event of this name about these creditors."""
+
+        async def look() -> Sequence[Mapping[str, Any]]:
+            return [data for said, data in await self.told(*creditors) if said == name]
+
+        return (await self.until(look))[0]
+
+
+def event_faults(event: Event) -> list[str]:
+    """What the published schema has against an event."""
+    return [str(fault.instance_path) for fault in schemas.validator("gebeurtenissen").iter_errors(dict(event))]
+
+
+@asynccontextmanager
+async def running(
+    directory: Path,
+    ledger_url: str,
+    neighbours: Sequence[Neighbour],
+    *,
+    tempo: Mapping[str, str] | None = None,
+    amqp: Mapping[str, Any] | None = None,
+    change: Callable[[Gateway], None] = lambda _: None,
+) -> AsyncIterator[Town]:
+    """`tempo` goes over QUICK; `amqp` is that table; `change` is done to the gateway before it runs."""
+    port = free_port()
+    town = Town(directory, make_dev_pki(directory / "certs"), f"https://127.0.0.1:{port}", Ledger(ledger_url))
+    async with AsyncExitStack() as streets:
+        tables = [await _move_in(one, town, streets) for one in neighbours]
+        (directory / "schuldeisers.toml").write_text(register_toml(tables))
+        document = _settings(town, ledger_url, port, {**QUICK, **(tempo or {})}, amqp)
+        (directory / "gateway.toml").write_text(document)
+        try:
+            await town.start(change)
+            yield town
+            assert [fault for event in await town.events() for fault in event_faults(event)] == []
+        finally:
+            await town.stop()
+            await town.ledger.aclose()
+
+
+async def _move_in(one: Neighbour, town: Town, streets: AsyncExitStack) -> Mapping[str, Any]:
+    """Its register entry, with an account at a server of each of its channels."""
+    endpoints = {channel: await _account(one, channel, town, streets) for channel in one.answers}
+    entry = {"id": one.id, "naam": f"{one.id} B.V.", "kanalen": list(one.answers), "netwerken": ["127.0.0.0/8"]}
+    return {**entry, "ca": f"file:{town.pki.authority.certificate}", **one.table, **endpoints}
+
+
+async def _account(one: Neighbour, channel: str, town: Town, streets: AsyncExitStack) -> Mapping[str, Any]:
+    home = town.directory / channel
+    home.mkdir(exist_ok=True)
+    way: Any = one.answers[channel]
+    match channel:
+        case "webhook":
+            window = Window(home, town.pki, town.url)
+            town.webhooks[one.id] = await streets.enter_async_context(window)
+            return window.add(one.id, way, one.decide)
+        case "sftp":
+            town.sftp = town.sftp or await streets.enter_async_context(SftpCreditor(home))
+            return town.sftp.add(one.id, way, one.decide)
+        case "cjib":
+            new = CjibCreditor(home, town.pki.server, town.pki.authority.certificate, polls=1)
+            town.cjib = town.cjib or await streets.enter_async_context(new)
+            return town.cjib.add(one.id, town.pki.gateway)
+        case "email":
+            post = MailCreditor(home, town.pki.server, ca=town.pki.authority.certificate)
+            town.mail = town.mail or await streets.enter_async_context(post)
+            return town.mail.add(one.id, way, one.decide)
+        case _:
+            raise ValueError(channel)
+
+
+def _settings(
+    town: Town, ledger_url: str, port: int, tempo: Mapping[str, str], amqp: Mapping[str, Any] | None
+) -> str:
+    relay = town.mail.relay(town.pki.authority.certificate) if town.mail else {}
+    tables: dict[str, Mapping[str, Any]] = {
+        "[ledger]": {"url": ledger_url, "sleutel": f"file:{town.pki.ledger_key}"},
+        "[amqp]": amqp or {},
+        "[http]": {
+            "luister": f"127.0.0.1:{port}",
+            "certificaat": f"file:{town.pki.server.certificate}",
+            "certificaat_sleutel": f"file:{town.pki.server.key}",
+        },
+        "[email]": {**relay, "afzender": "kennisgeving@gateway.example"} if relay else {},
+        "[tempo]": tempo,
+        "[register]": {"bestand": "schuldeisers.toml"},
+        "[[afzender]]": {
+            "naam": SENDER.name,
+            "oin": SENDER.oin,
+            "amqp_gebruiker": SENDER.amqp_user,
+            "client_id": SENDER.client_id,
+            "gemeenten": SENDER.gemeenten,
+        },
+    }
+    written = [
+        [name, *(f"{key} = {to_toml(value)}" for key, value in table.items())]
+        for name, table in tables.items()
+        if table
+    ]
+    return "\n\n".join("\n".join(lines) for lines in written) + "\n"
