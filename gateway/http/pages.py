@@ -27,7 +27,7 @@ NOTICES: Mapping[int, tuple[str, str]] = {
     ),
     503: (
         "Het lukt nu even niet",
-        "Uw antwoord is niet opgeslagen. Probeer het over een paar minuten nog een keer.",
+        "Wij weten niet of uw antwoord is opgeslagen. Probeer het over een paar minuten nog een keer.",
     ),
 }
 

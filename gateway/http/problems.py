@@ -65,8 +65,8 @@ class Problem(Exception):
 
 
 def away() -> Problem:
-    """The ledger cannot be reached: nothing was recorded."""
-    detail = "Het grootboek is niet bereikbaar. Er is niets vastgelegd; probeer het later opnieuw."
+    """The ledger cannot be reached; whether a commit just before that was kept, nobody knows."""
+    detail = "Het grootboek is niet bereikbaar. Stuur hetzelfde later opnieuw; dubbel sturen kan geen kwaad."
     return Problem(503, detail, headers={"Retry-After": RETRY_AFTER})
 
 

@@ -86,7 +86,7 @@ class Feed(Struct, frozen=True):
     volgende: str
 
 
-class CovenantLine(Struct, frozen=True, omit_defaults=True):
+class CovenantLine(Struct, frozen=True, omit_defaults=True, rename="camel"):
     naam: str
     bindend: bool
     pauze: str
