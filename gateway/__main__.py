@@ -1,6 +1,7 @@
 """`kennisgeving`, and `python -m gateway`."""
 
 import sys
+from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
@@ -8,16 +9,20 @@ from gateway.cli import app
 from gateway.cli.errors import Stop, WrongUse
 
 
-def main() -> None:
-    """Ends the process: 0 success, 1 a check failed, 2 wrong use."""
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command, by default that of this process; returns its exit code."""
     try:
-        code = app(exit_on_error=False, result_action="return_value")
+        code = app(arguments, exit_on_error=False, result_action="return_value")
     except CycloptsError:  # app has printed it
-        code = WrongUse.code
+        return WrongUse.code
     except Stop as stop:
         print(stop, file=sys.stderr)
-        code = stop.code
-    sys.exit(code if isinstance(code, int) else 0)
+        return stop.code
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    sys.exit(run())
 
 
 if __name__ == "__main__":

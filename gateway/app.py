@@ -21,7 +21,6 @@ from gateway.http.server import Doors, HttpServer
 from gateway.ids import uuid7
 from gateway.intake import Intake
 from gateway.keys import Keys, read_keys
-from gateway.ledger import outbox as outbox_rows
 from gateway.ledger import register as register_rows
 from gateway.ledger.engine import Ledger, LedgerAway
 from gateway.ledger.upgrade import is_current, upgrade
@@ -41,6 +40,7 @@ PATIENCE = 30.0
 """Seconds that what is in flight gets to end when the gateway stops (contract: SIGTERM)."""
 LAST_EVENTS = 5.0
 REGISTER_EVERY = 5.0
+LEDGER_PAUSE = 1.0
 
 
 def make_channels(config: Config, keys: Keys, clock: Clock) -> dict[str, Channel]:
@@ -102,7 +102,13 @@ class Gateway:
         self.links = Links(make_channels(config, keys, self.clock))
         broker = make_broker(config.amqp) if config.amqp else None
         self.publisher = Publisher(broker) if broker else None
-        self.outbox = Outbox(self.ledger, self.events, self.clock, self.publisher.publish if self.publisher else None)
+        self.outbox = Outbox(
+            self.ledger,
+            self.events,
+            self.clock,
+            self.publisher.publish if self.publisher else None,
+            lease=tempo.lease.total_seconds(),
+        )
         self.dispatch = Dispatch(
             self.ledger,
             self.links,
@@ -124,6 +130,7 @@ class Gateway:
             on_events=self.outbox.wake,
             wake=self.dispatch.wake,
         )
+        self.timers = Timers(self.ledger, self.clock, self._end_wait)
         self.intake = Intake(
             self.ledger,
             self.links,
@@ -137,9 +144,8 @@ class Gateway:
             gap_wait=tempo.gap_wait.total_seconds(),
             on_deliveries=self.dispatch.wake,
             on_events=self.outbox.wake,
-            on_hold=lambda: self.timers.wake(),
+            on_hold=self.timers.wake,
         )
-        self.timers = Timers(self.ledger, self.clock, self.intake.end_wait)
         by_client = {sender.client_id: sender for sender in config.senders if sender.client_id}
         self.spool = Spool(self.ledger, self.sealer, self.clock, by_client)
         by_user = {sender.amqp_user: sender for sender in config.senders if sender.amqp_user}
@@ -165,7 +171,7 @@ class Gateway:
         self._stop = asyncio.Event()
 
     async def prepare(self) -> None:
-        """Bring the ledger to the current schema and put the register in force."""
+        """Bring the ledger to the current schema and put the register in force; raises LedgerAway, TablesRefused."""
         await self.ledger.run(upgrade)
         if self.config.register is not None and await self.ledger.run(register_rows.revision) == 0:
             await apply_register(self.ledger, self.clock, Path(self.config.register.file))
@@ -173,12 +179,27 @@ class Gateway:
 
     async def run(self) -> None:
         """Until `stop`; then everything in flight is finished or given back first."""
-        await self.prepare()
         async with self.http.listening():
-            await self._run_stages()
+            await self._prepare_when_possible()
+            if not self._stop.is_set():
+                await self._run_stages()
         await self.links.aclose()
         await self.ledger.aclose()
         log.info("stopped")
+
+    async def _prepare_when_possible(self) -> None:
+        """A ledger that is not there yet is waited for."""
+        while not self._stop.is_set():
+            try:
+                await self.prepare()
+            except LedgerAway as why:
+                log.warning("ledger_away", stap="starten", reden=str(why))
+                await asyncio.sleep(LEDGER_PAUSE)
+            else:
+                return
+
+    async def _end_wait(self, gemeente: str, kenmerk: str) -> None:
+        await self.intake.end_wait(gemeente, kenmerk)
 
     async def _run_stages(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -216,12 +237,10 @@ class Gateway:
 
     async def _last_events(self) -> None:
         """Give the outbox a moment to publish what the last attempts wrote; what is left goes at the next start."""
-        self.outbox.wake()
         try:
             async with asyncio.timeout(LAST_EVENTS):
-                while await self.ledger.run(outbox_rows.next_event_due) is not None:
-                    await asyncio.sleep(0.05)
-        except (TimeoutError, LedgerAway):
+                await self.outbox.drained()
+        except TimeoutError:
             log.warning("events_left")
 
     # -- register and readiness -------------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ class Batches(Generic[T]):
                 await asyncio.sleep(LEDGER_PAUSE)
             except Contention:
                 await asyncio.sleep(0)
-            except Exception as why:
+            except Exception:
                 if len(batch) == 1:
                     log.exception("item_spoiled", stap=self._name)
                     return self._spoiled(batch[0])

@@ -61,7 +61,6 @@ PAGE_LIFETIME = 400 * 24 * 3600 * SECOND
 """An answer page outlives the longest pause."""
 
 
-
 class Ready(Struct, frozen=True):
     """An attempt that may start once its intent is on record."""
 

@@ -18,8 +18,6 @@ log = logger(__name__)
 BATCH = 400
 LINGER = 0.004
 LEDGER_PAUSE = 0.5
-CONFIRM_LEASE = 60 * SECOND
-"""An event taken but not said to be published within this time is published again, with the same id."""
 SWEEP = 5.0
 """Seconds after which events of another gateway that vanished are looked for."""
 
@@ -37,19 +35,29 @@ Publish = Callable[[Sequence[Publication]], Awaitable[Sequence[str]]]
 
 
 class Outbox:
-    """`publish` None: nobody listens but the feed, numbering is all there is to do."""
+    """`publish` None: nobody listens but the feed, numbering is all there is to do.
 
-    def __init__(self, ledger: Ledger, events: Events, clock: Clock, publish: Publish | None) -> None:
+    An event that was taken and is not said to be published within `lease` seconds (its gateway vanished) is published
+    again, with the same id.
+    """
+
+    def __init__(self, ledger: Ledger, events: Events, clock: Clock, publish: Publish | None, *, lease: float) -> None:
         self._ledger = ledger
         self._events = events
         self._clock = clock
         self._publish = publish
+        self._lease = int(lease * SECOND)
         self._wake = asyncio.Event()
-        self.numbered = asyncio.Condition()
-        """Notified when the feed has grown."""
+        self._idle = asyncio.Event()
 
     def wake(self) -> None:
+        self._idle.clear()
         self._wake.set()
+
+    async def drained(self) -> None:
+        """Everything that was due by now has been numbered and published."""
+        self.wake()
+        await self._idle.wait()
 
     async def run(self) -> None:
         while True:
@@ -60,6 +68,8 @@ class Outbox:
                 log.warning("ledger_away", stap="gebeurtenissen", reden=str(why))
                 await asyncio.sleep(LEDGER_PAUSE)
                 continue
+            if taken < BATCH and not self._wake.is_set():
+                self._idle.set()
             if taken < BATCH:
                 await self._sleep()
 
@@ -74,12 +84,10 @@ class Outbox:
     async def _round(self) -> int:
         """One batch: take, publish, mark. Returns how many were taken."""
         now = self._clock.micros()
-        again_at = None if self._publish is None else now + CONFIRM_LEASE
+        again_at = None if self._publish is None else now + self._lease
         taken = await self._ledger.run(outbox.take_events, BATCH, now, again_at)
         if not taken:
             return 0
-        async with self.numbered:
-            self.numbered.notify_all()
         if self._publish is not None:
             publications = [
                 Publication(

@@ -7,8 +7,10 @@ from typing import ClassVar, Protocol
 from adapters.email import wire
 from adapters.email.composer import Composer
 from adapters.email.direct import DirectRoute, Names
+from adapters.email.inbound import read_mail
+from adapters.email.mailbox import Inbox
 from adapters.email.relay import RelayRoute
-from adapters.email.settings import read_creditor, read_settings, recipient_certificate, relay_host
+from adapters.email.settings import mailbox_host, read_creditor, read_settings, recipient_certificate, relay_host
 from adapters.email.smime import signer_of
 from gateway.contract import (
     Draft,
@@ -20,6 +22,7 @@ from gateway.contract import (
     Receive,
     Rendition,
     Surroundings,
+    client_ssl,
     look_at_certificate,
 )
 
@@ -85,6 +88,7 @@ class Email:
         self.composer = Composer(surroundings, self.settings, signer_of(self.settings))
         host = relay_host(self.settings)
         self._relay = None if host is None else RelayRoute(host, self.settings)
+        self._inbox = self._open_inbox()
 
     @classmethod
     def check_settings(cls, table: Mapping[str, object]) -> None:
@@ -98,16 +102,38 @@ class Email:
     async def check(self, endpoint: Endpoint) -> list[Finding]:
         link = self.link(endpoint)
         try:
-            return [*self._own_certificate(), *await link.look()]
+            findings = [*self._own_certificate(), *await link.look()]
+            return [*findings, await self._inbox.look()] if self._inbox is not None else findings
         finally:
             await link.aclose()
 
     async def collect(self, receive: Receive) -> None:
-        """Bounces and replies."""
+        """Bounces and replies. What cannot be recorded now is read again the next time."""
+        if self._inbox is None:
+            return
+        done: list[str] = []
+        left: list[str] = []
+        try:
+            for uid, raw in await self._inbox.unread():
+                reading = read_mail(raw, self.surroundings.channel_key, self.settings.domain)
+                if reading.inbound is not None:
+                    await receive(reading.inbound)
+                (done if reading.is_ours else left).append(uid)
+        finally:
+            await self._inbox.mark(done, left)
 
     async def aclose(self) -> None:
         if self._relay is not None:
             await self._relay.aclose()
+        if self._inbox is not None:
+            await self._inbox.aclose()
+
+    def _open_inbox(self) -> Inbox | None:
+        """Nothing is connected yet."""
+        mailbox = self.settings.inkomend
+        if mailbox is None or (host := mailbox_host(mailbox)) is None:
+            return None
+        return Inbox(host, mailbox, client_ssl(self.settings.ca), self.surroundings.attempt_timeout)
 
     def _own_certificate(self) -> list[Finding]:
         if self.settings.certificaat is None:

@@ -25,7 +25,11 @@ from gateway.spool import Spool
 STDIN = "-"
 File = Annotated[
     str,
-    Parameter(name="BESTAND", help="Bestanden met elk één bericht (CloudEvent in JSON); - is de standaardinvoer."),
+    Parameter(
+        name="BESTAND",
+        allow_leading_hyphen=True,
+        help="Bestanden met elk één bericht (CloudEvent in JSON); - is de standaardinvoer.",
+    ),
 ]
 
 

@@ -89,7 +89,7 @@ def problem_of(why: web.HTTPException) -> Problem:
     return Problem(why.status, headers=allowed)
 
 
-async def told(request: web.Request, answer: Next) -> web.StreamResponse:
+async def answered(request: web.Request, answer: Next) -> web.StreamResponse:
     """The response to a request; raises Problem where there is none to give."""
     try:
         return await answer(request)

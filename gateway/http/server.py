@@ -18,7 +18,7 @@ from gateway.http.answers import PREFIX as ANSWER_PREFIX
 from gateway.http.answers import AnswerPages
 from gateway.http.api import Api
 from gateway.http.doors import Doors
-from gateway.http.problems import Problem, as_response, told
+from gateway.http.problems import Problem, answered, as_response
 from gateway.http.routes import PREFIX as API_PREFIX
 from gateway.http.routes import VERSION
 from gateway.http.wellknown import WellKnown
@@ -75,7 +75,7 @@ async def _problems(request: web.Request, handler: Next) -> web.StreamResponse:
     try:
         if request.version < HttpVersion10:
             raise Problem(400, "Gebruik HTTP/1.1.")
-        return await told(request, handler)
+        return await answered(request, handler)
     except Problem as problem:
         if request.path.startswith(ANSWER_PREFIX):
             return pages.notice(problem.status, problem.headers)

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Table, delete, func, select
 
 from gateway.core.lifecycle import State
 from gateway.core.route import Earlier
+from gateway.ledger.among import among
 from gateway.ledger.bulk import insert_rows, update_rows
 from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.schema import delivery, dossier, message, payload, refusal
@@ -90,7 +91,7 @@ def _read(
     if identities:
         rows = connection.execute(
             select(message.c.source, message.c.event_id, message.c.hash).where(
-                message.c.event_id.in_([event_id for _, event_id in identities])
+                among(message.c.event_id, [event_id for _, event_id in identities])
             )
         )
         known.identities = {(row.source, row.event_id): row.hash for row in rows}
@@ -103,7 +104,7 @@ def _read_dossiers(connection: Connection, known: Known, dossiers: Collection[tu
     wanted = set(dossiers)
     rows = connection.execute(
         select(dossier.c.id, dossier.c.gemeente, dossier.c.kenmerk, dossier.c.key, dossier.c.versie)
-        .where(dossier.c.kenmerk.in_({kenmerk for _, kenmerk in wanted}))
+        .where(among(dossier.c.kenmerk, {kenmerk for _, kenmerk in wanted}))
         .order_by(dossier.c.id)
         .with_for_update()
     )
@@ -122,7 +123,7 @@ def _read_history(connection: Connection, known: Known, ids: Sequence[str]) -> N
     messages = connection.execute(
         select(message, payload.c.sealed)
         .outerjoin(payload, (payload.c.owner == message.c.id) & (payload.c.kind == "bericht") & wanted)
-        .where(message.c.dossier_id.in_(ids))
+        .where(among(message.c.dossier_id, ids))
         .order_by(message.c.versie)
     )
     for row in messages:
@@ -132,7 +133,7 @@ def _read_history(connection: Connection, known: Known, ids: Sequence[str]) -> N
         kept = Kept(row.id, row.dossier_id, row.versie, row.sender_oin, row.sealed, row.hold_until)
         (known.notices if row.hold_until is None else known.held).setdefault(row.dossier_id, []).append(kept)
     deliveries = connection.execute(
-        select(delivery).where(delivery.c.dossier_id.in_(ids)).order_by(delivery.c.id).with_for_update()
+        select(delivery).where(among(delivery.c.dossier_id, ids)).order_by(delivery.c.id).with_for_update()
     )
     for row in deliveries:
         known.earlier.setdefault(row.dossier_id, []).append(
@@ -158,8 +159,8 @@ def _write(connection: Connection, writes: Writes) -> None:
         (refusal, writes.refusals),
     )
     if writes.dropped:
-        connection.execute(delete(message).where(message.c.id.in_(writes.dropped)))
-        connection.execute(delete(payload).where(payload.c.owner.in_(writes.dropped)))
+        connection.execute(delete(message).where(among(message.c.id, writes.dropped)))
+        connection.execute(delete(payload).where(among(payload.c.owner, writes.dropped)))
     for table, rows in tables:
         if rows:
             insert_rows(connection, table, rows)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from msgspec import Struct, structs
 from sqlalchemy import BigInteger, Connection, func, select, text, update
 
+from gateway.ledger.among import among
 from gateway.ledger.bulk import insert_rows, update_rows
 from gateway.ledger.schema import dossier, outbox
 
@@ -72,7 +73,7 @@ def take_events(connection: Connection, limit: int, now: int, again_at: int | No
 
 
 def published(connection: Connection, ids: Sequence[str]) -> None:
-    connection.execute(update(outbox).where(outbox.c.id.in_(ids)).values(next_at=None))
+    connection.execute(update(outbox).where(among(outbox.c.id, ids)).values(next_at=None))
 
 
 def next_event_due(connection: Connection) -> int | None:
@@ -84,4 +85,4 @@ def next_event_due(connection: Connection) -> int | None:
 
 def postpone(connection: Connection, ids: Sequence[str], at: int) -> None:
     """These were not confirmed: due again at `at` (epoch µs)."""
-    connection.execute(update(outbox).where(outbox.c.id.in_(ids)).values(next_at=at))
+    connection.execute(update(outbox).where(among(outbox.c.id, ids)).values(next_at=at))

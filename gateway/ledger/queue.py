@@ -26,6 +26,7 @@ from sqlalchemy import (
 
 from gateway.core.lane import Decision
 from gateway.core.lifecycle import TOLD, Happening, State
+from gateway.ledger.among import among
 from gateway.ledger.bulk import insert_rows, update_rows
 from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.schema import (
@@ -163,12 +164,12 @@ def claim(connection: Connection, lanes: Mapping[Lane, int], owner: str, now: in
         .join(dossier, dossier.c.id == delivery.c.dossier_id)
         .join(view, and_(view.c.owner == delivery.c.id, view.c.kind == "aanzicht"))
         .outerjoin(frozen, and_(frozen.c.owner == delivery.c.id, frozen.c.kind == "verzonden:" + delivery.c.channel))
-        .where(delivery.c.id.in_(ids))
+        .where(among(delivery.c.id, ids))
         .order_by(delivery.c.id)
     ).all()
     connection.execute(
         update(delivery)
-        .where(delivery.c.id.in_(ids))
+        .where(among(delivery.c.id, ids))
         .values(state=State.BUSY, fence=delivery.c.fence + 1, owner=owner, next_action_at=lease_until)
     )
     _note_lost_leases(connection, [row.id for row in rows if row.before == State.BUSY], now)
@@ -257,7 +258,7 @@ def _notices(connection: Connection, dossiers: Collection[str]) -> _Notices:
             select(
                 delivery.c.dossier_id, delivery.c.creditor, delivery.c.channel, delivery.c.reference, delivery.c.state
             )
-            .where(delivery.c.dossier_id.in_(dossiers), delivery.c.soort == "kennisgeving")
+            .where(among(delivery.c.dossier_id, dossiers), delivery.c.soort == "kennisgeving")
             .order_by(delivery.c.versie.desc())
         )
     )
@@ -269,7 +270,7 @@ def freeze(connection: Connection, intents: Sequence[Intent], owner: str, now: i
         row.id: row.fence
         for row in connection.execute(
             select(delivery.c.id, delivery.c.fence)
-            .where(delivery.c.id.in_([intent.id for intent in intents]), delivery.c.state == State.BUSY)
+            .where(among(delivery.c.id, [intent.id for intent in intents]), delivery.c.state == State.BUSY)
             .with_for_update()
         )
     }
@@ -325,7 +326,7 @@ def renew(connection: Connection, ids: Sequence[str], owner: str, lease_until: i
     """Extend the lease of these claims, where they are still this gateway's."""
     connection.execute(
         update(delivery)
-        .where(delivery.c.id.in_(ids), delivery.c.state == State.BUSY, delivery.c.owner == owner)
+        .where(among(delivery.c.id, ids), delivery.c.state == State.BUSY, delivery.c.owner == owner)
         .values(next_action_at=lease_until)
     )
 
@@ -448,7 +449,7 @@ def _lock(connection: Connection, ids: Sequence[str]) -> dict[str, Any]:
     """These deliveries, locked in the order of their ids so that two batches never wait for each other."""
     rows = connection.execute(
         select(*(delivery.c[name] for name in _LOCKED))
-        .where(delivery.c.id.in_(ids))
+        .where(among(delivery.c.id, ids))
         .order_by(delivery.c.id)
         .with_for_update()
     )
@@ -468,7 +469,7 @@ def release_next(connection: Connection, ids: Sequence[str], now: int) -> list[L
         return []
     rows = connection.execute(
         update(delivery)
-        .where(delivery.c.waits_for.in_(ids))
+        .where(among(delivery.c.waits_for, ids))
         .values(waits_for=None, next_action_at=now)
         .returning(delivery.c.creditor, delivery.c.channel)
     )

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from gateway.ledger.among import among
 from gateway.ledger.schema import (
     attempt,
     delivery,
@@ -33,7 +34,7 @@ def dossiers(
     """Dossiers with at least one processed message, by id; `gemeenten` None: of all. `after`: an id to go on from."""
     query = select(dossier).where(dossier.c.versie > 0, dossier.c.id > after).order_by(dossier.c.id).limit(limit)
     if gemeenten is not None:
-        query = query.where(dossier.c.gemeente.in_(gemeenten))
+        query = query.where(among(dossier.c.gemeente, gemeenten))
     if kenmerk is not None:
         query = query.where(dossier.c.kenmerk == kenmerk)
     if dossier_id is not None:
@@ -50,7 +51,7 @@ _DELIVERY = select(
 
 
 def deliveries_of(connection: Connection, dossier_ids: Collection[str]) -> Rows:
-    return connection.execute(_DELIVERY.where(delivery.c.dossier_id.in_(dossier_ids)).order_by(delivery.c.id)).all()
+    return connection.execute(_DELIVERY.where(among(delivery.c.dossier_id, dossier_ids)).order_by(delivery.c.id)).all()
 
 
 def delivery_with(connection: Connection, delivery_id: str) -> tuple[Any, Rows, Rows, Rows] | None:
@@ -70,14 +71,14 @@ def delivery_with(connection: Connection, delivery_id: str) -> tuple[Any, Rows, 
 
 def attempts_of(connection: Connection, dossier_ids: Collection[str]) -> Rows:
     """All attempts on the deliveries of these dossiers, oldest first."""
-    of_dossiers = select(delivery.c.id).where(delivery.c.dossier_id.in_(dossier_ids))
+    of_dossiers = select(delivery.c.id).where(among(delivery.c.dossier_id, dossier_ids))
     query = select(attempt).where(attempt.c.delivery_id.in_(of_dossiers))
     return connection.execute(query.order_by(attempt.c.delivery_id, attempt.c.nr)).all()
 
 
 def evidence_of(connection: Connection, dossier_ids: Collection[str]) -> Rows:
     """All that creditors told about the deliveries of these dossiers, oldest first."""
-    of_dossiers = select(delivery.c.id).where(delivery.c.dossier_id.in_(dossier_ids))
+    of_dossiers = select(delivery.c.id).where(among(delivery.c.dossier_id, dossier_ids))
     query = select(evidence).where(evidence.c.delivery_id.in_(of_dossiers))
     return connection.execute(query.order_by(evidence.c.id)).all()
 
@@ -131,7 +132,7 @@ def feed(connection: Connection, gemeenten: Collection[str] | None, after: int, 
         .limit(limit)
     )
     if gemeenten is not None:
-        query = query.where(outbox.c.gemeente.in_(gemeenten))
+        query = query.where(among(outbox.c.gemeente, gemeenten))
     return connection.execute(query).all()
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from msgspec import Struct, structs
 from sqlalchemy import Connection, select
 
+from gateway.ledger.among import among
 from gateway.ledger.bulk import insert_rows
 from gateway.ledger.schema import task
 
@@ -27,7 +28,7 @@ def add_tasks(connection: Connection, tasks: Sequence[Task]) -> None:
     if not tasks:
         return
     deliveries = [wanted.delivery_id for wanted in tasks if wanted.delivery_id]
-    rows = connection.execute(select(task.c.delivery_id, task.c.soort).where(task.c.delivery_id.in_(deliveries)))
+    rows = connection.execute(select(task.c.delivery_id, task.c.soort).where(among(task.c.delivery_id, deliveries)))
     known = {(row.delivery_id, row.soort) for row in rows}
     new = [structs.asdict(wanted) for wanted in tasks if (wanted.delivery_id, wanted.soort) not in known]
     if new:

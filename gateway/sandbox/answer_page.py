@@ -65,31 +65,51 @@ class AnswerPage:
 async def _fill_in(client: aiohttp.ClientSession, link: str, reference: str, answer: Mapping[str, Any]) -> int:
     """The status of the last page seen."""
     async with client.get(link, allow_redirects=False) as first:
-        fields = fields_of(await first.text())
-        if first.status != _OK or "referentie" not in fields:
+        form = read_form(await first.text())
+        if first.status != _OK or "referentie" not in form.names:
             return first.status
-    async with client.post(link, data={**fields, "referentie": reference}, allow_redirects=False) as second:
-        fields = fields_of(await second.text())
-        if second.status != _OK or "soort" not in fields:
+    entry = {**form.values, "referentie": reference}
+    async with client.post(link, data=entry, allow_redirects=False) as second:
+        form = read_form(await second.text())
+        if second.status != _OK or "soort" not in form.names:
             return second.status
-    chosen = {"soort": answer["soort"], "totEnMet": answer.get("totEnMet", ""), "toelichting": answer.get("reden", "")}
-    async with client.post(link, data={**fields, **chosen}, allow_redirects=False) as last:
+    async with client.post(link, data=_chosen(form, answer), allow_redirects=False) as last:
         return last.status
 
 
-def fields_of(page: str) -> dict[str, str]:
-    """The names in the page's forms, with the values that a browser would send for those left alone."""
-    form = _Form()
+def _chosen(form: "Form", answer: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a browser sends; of claims those that are paused are ticked."""
+    typed = {
+        "soort": answer["soort"],
+        "totEnMet": answer.get("totEnMet", ""),
+        "naar": answer.get("naar", ""),
+        "toelichting": answer.get("reden", ""),
+    }
+    paused = [claim["kenmerk"] for claim in answer.get("vorderingen", ()) if claim["soort"] == "pauze_ingesteld"]
+    ticked = paused if "vordering" in form.names else []
+    fields = {**form.values, **{name: value for name, value in typed.items() if name in form.names}}
+    return [*fields.items(), *(("vordering", claim) for claim in ticked)]
+
+
+def read_form(page: str) -> "Form":
+    form = Form()
     form.feed(page)
-    return form.fields
+    return form
 
 
-class _Form(HTMLParser):
+class Form(HTMLParser):
+    """The fields on a page. `names`: all; `values`: what a browser sends for those that are left alone."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.fields: dict[str, str] = {}
+        self.names: set[str] = set()
+        self.values: dict[str, str] = {}
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
-        if tag in {"input", "textarea", "select"} and (name := given.get("name")):
-            self.fields[name] = given.get("value") or "" if given.get("type") != "radio" else ""
+        name = given.get("name")
+        if tag not in {"input", "textarea", "select"} or not name:
+            return
+        self.names.add(name)
+        if given.get("type") not in {"radio", "checkbox"} or "checked" in given:
+            self.values[name] = given.get("value") or ""

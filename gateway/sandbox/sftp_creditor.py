@@ -57,7 +57,8 @@ class Account:
 class SftpCreditor:
     """`async with SftpCreditor(directory) as creditor: table = creditor.add("energie-voorbeeld")`.
 
-    `directory` gets the keys and the creditors' files, `log` a line of JSON per receipt.
+    `directory` gets the keys (kept from one start to the next) and the creditors' files, `log` a line of JSON per
+    receipt.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class SftpCreditor:
         self.fault_ends = asyncio.Event()
         self.logins: set[asyncssh.SSHServerConnection] = set()
         self._directory = directory
-        self._host_key = asyncssh.generate_private_key(_KEY_TYPE)
+        self._host_key = _kept_key(directory / "host.sftp.key")
         self._paths: deque[bytes] = deque(maxlen=_PATHS_KEPT)
         self._arrived: asyncio.Queue[tuple[Account, str]] = asyncio.Queue()
         self._server: asyncssh.SSHAcceptor | None = None
@@ -107,11 +108,8 @@ class SftpCreditor:
         self, creditor: str, way: Way = "answers", decide: Decide = agree, *, archives: bool = False
     ) -> dict[str, object]:
         """Open an account; returns its `[schuldeiser.sftp]` table. `archives`: moves what it read to inbox/archief."""
-        key = asyncssh.generate_private_key(_KEY_TYPE)
         key_file = self._directory / f"{creditor}.sftp.key"
-        key_file.unlink(missing_ok=True)
-        write_secret(key_file, key.export_private_key())
-        account = Account(creditor, key, self._directory / creditor, way, decide, archives)
+        account = Account(creditor, _kept_key(key_file), self._directory / creditor, way, decide, archives)
         for place in (account.inbox / "archief", account.outbox):
             place.mkdir(parents=True, exist_ok=True)
         self.accounts[creditor] = account
@@ -269,6 +267,13 @@ class _Files(asyncssh.SFTPServer):
             self._creditor.arrived(self._account, place)
             if self._creditor.fault == "drops_reply":
                 self.connection.abort()
+
+
+def _kept_key(path: Path) -> asyncssh.SSHKey:
+    """The private key at `path`; made there where absent."""
+    if not path.exists():
+        write_secret(path, asyncssh.generate_private_key(_KEY_TYPE).export_private_key())
+    return asyncssh.import_private_key(path.read_bytes())
 
 
 def _drop(outbox: Path, name: str, document: bytes) -> None:

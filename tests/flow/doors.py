@@ -43,7 +43,6 @@ AUDIENCE = "kennisgeving"
 TOKEN = "t" * 43
 REFERENCE = "K-99812"
 DAY = 24 * 3600 * 1_000_000
-FORM = "application/x-www-form-urlencoded"
 
 
 class MovingClock(StandingClock):
@@ -351,4 +350,4 @@ class Fields(HTMLParser):
             self._area = None
 
 
-__all__ = ["FORM", "REFERENCE", "TOKEN", "Fields", "House", "client_tls", "notice", "open_doors", "send_raw"]
+__all__ = ["REFERENCE", "TOKEN", "Fields", "House", "client_tls", "notice", "open_doors", "send_raw"]

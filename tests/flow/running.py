@@ -156,9 +156,10 @@ class Town:
         (found,) = await self.deliveries(creditor)
         return found
 
-    async def attempts(self, *deliveries: str) -> Sequence[Row[Any]]:
-        found = await self.rows(schema.attempt)
-        return [row for row in found if not deliveries or row.delivery_id in deliveries]
+    async def attempts(self, *creditors: str) -> Sequence[Row[Any]]:
+        """Those on deliveries to these creditors, by delivery and then in order."""
+        ids = {row.id for row in await self.deliveries(*creditors)}
+        return [row for row in await self.rows(schema.attempt) if row.delivery_id in ids]
 
     async def tasks(self) -> list[str]:
         return sorted(row.soort for row in await self.rows(schema.task))
@@ -203,6 +204,24 @@ class Town:
             return found if all(row.state == state for row in found) else ()
 
         return await self.until(look, within)
+
+    async def hand_over(self, *creditors: str, within: float = PATIENCE) -> Sequence[Row[Any]]:
+        """All deliveries to these creditors, once each has been handed over."""
+
+        async def look() -> Sequence[Row[Any]]:
+            found = await self.deliveries(*creditors)
+            return found if all(row.handed_over_at for row in found) else ()
+
+        return await self.until(look, within)
+
+    async def try_out(self, creditor: str, times: int = 1) -> Sequence[Row[Any]]:
+        """The attempts at this creditor, once so many have ended."""
+
+        async def look() -> Sequence[Row[Any]]:
+            ended = [one for one in await self.attempts(creditor) if one.outcome]
+            return ended if len(ended) >= times else ()
+
+        return await self.until(look)
 
     async def hears(self, name: str, *creditors: str) -> Mapping[str, Any]:
         """The data of the first event of this name about these creditors."""
@@ -276,9 +295,7 @@ async def _account(one: Neighbour, channel: str, town: Town, streets: AsyncExitS
             raise ValueError(channel)
 
 
-def _settings(
-    town: Town, ledger_url: str, port: int, tempo: Mapping[str, str], amqp: Mapping[str, Any] | None
-) -> str:
+def _settings(town: Town, ledger_url: str, port: int, tempo: Mapping[str, str], amqp: Mapping[str, Any] | None) -> str:
     relay = town.mail.relay(town.pki.authority.certificate) if town.mail else {}
     tables: dict[str, Mapping[str, Any]] = {
         "[ledger]": {"url": ledger_url, "sleutel": f"file:{town.pki.ledger_key}"},
