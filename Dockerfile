@@ -17,6 +17,7 @@ COPY --from=build /opt/kennisgeving /opt/kennisgeving
 ENV PATH=/opt/kennisgeving/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    LOGNAME=kennisgeving \
     KENNISGEVING_HEALTH=http://127.0.0.1:8080/healthz
 WORKDIR /etc/kennisgeving
 USER kennisgeving

@@ -10,9 +10,7 @@ nothing.
 """
 
 import asyncio
-import hashlib
 import random
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -21,10 +19,9 @@ from sqlalchemy import Connection
 
 from gateway.batches import LEDGER_PAUSE, Batches
 from gateway.clock import Clock
-from gateway.contract import DeliveryId, Draft, Link, Parcel, Rendition
-from gateway.core.creditor import Creditor
-from gateway.core.lane import SECOND, Decision, Standing, decide
-from gateway.core.lifecycle import State
+from gateway.contract import Draft, Link
+from gateway.core.creditor import Creditor, Limit
+from gateway.core.lane import SECOND, Decision, Standing, decide, held_until
 from gateway.core.outcome import (
     Evidence,
     HandedOver,
@@ -35,16 +32,16 @@ from gateway.core.outcome import (
     evidence_of,
     name_of,
 )
-from gateway.core.progress import TYPE
 from gateway.core.retry import Policy
-from gateway.core.view import read_view
-from gateway.events import rfc3339
 from gateway.evidence import Testimony
+from gateway.lanes import Line
 from gateway.ledger import queue
 from gateway.ledger.engine import Contention, Ledger, LedgerAway
-from gateway.ledger.queue import Claimed, Intent, Locked, Result, Settlement
+from gateway.ledger.queue import Claimed
+from gateway.ledger.settle import Locked, Result, Settlement, settle
 from gateway.links import Lane, Links
 from gateway.log import logger
+from gateway.rendering import Ready, Rendering
 from gateway.seal import Sealer, aad
 
 log = logger(__name__)
@@ -54,20 +51,7 @@ T = TypeVar("T")
 
 BUSY_FROM = 16
 """With so many attempts under way it pays to let a batch gather."""
-AHEAD = 3
-"""A lane claims up to so many times its concurrency, so that it seldom waits for the ledger."""
 SLOW_RENDERS_AT_ONCE = 2
-PAGE_LIFETIME = 400 * 24 * 3600 * SECOND
-"""An answer page outlives the longest pause."""
-
-
-class Ready(Struct, frozen=True):
-    """An attempt that may start once its intent is on record."""
-
-    claimed: Claimed
-    parcel: Parcel
-    intent: Intent
-    in_doubt: bool
 
 
 class Ended(Struct, frozen=True):
@@ -77,37 +61,6 @@ class Ended(Struct, frozen=True):
     outcome: Outcome
     at: int
     jitter: float
-
-
-class _Line:
-    """One lane at work: what waits, what is under way, and until when it is held (epoch µs)."""
-
-    def __init__(self, creditor: Creditor) -> None:
-        self.concurrent = creditor.limit.concurrent
-        self.gap = int(SECOND / creditor.limit.per_second) if creditor.limit.per_second else 0
-        self.waiting: deque[Ready] = deque()
-        self.claimed = 0
-        self.active = 0
-        self.next_start = 0
-        self.held_until = 0
-
-    def room(self, now: int) -> int:
-        """How many more may be claimed; refilled in batches, not one by one."""
-        if now < self.held_until:
-            return 0
-        free = AHEAD * self.concurrent - self.claimed
-        return free if free > self.concurrent else 0
-
-    def may_start_at(self, now: int) -> int | None:
-        """The instant at which the next attempt may start; None: nothing waits or every slot is taken."""
-        if not self.waiting or self.active >= self.concurrent:
-            return None
-        return max(now, self.next_start, self.held_until)
-
-    def start(self, now: int) -> Ready:
-        self.active += 1
-        self.next_start = max(now, self.next_start) + self.gap
-        return self.waiting.popleft()
 
 
 class Dispatch:
@@ -134,13 +87,14 @@ class Dispatch:
         self._links = links
         self._sealer = sealer
         self._testimony = testimony
+        self._rendering = Rendering(sealer, testimony)
         self._clock = clock
         self._owner = owner
         self._policy = policy
         self._lease = lease
         self._attempt_timeout = attempt_timeout
         self._on_events = on_events
-        self._lines: dict[Lane, _Line] = {}
+        self._lines: dict[Lane, Line[Ready]] = {}
         self._due: dict[Lane, int] = {}
         """Lanes with work, and the instant from which there is some."""
         self._held: dict[str, int] = {}
@@ -239,11 +193,11 @@ class Dispatch:
     def _lease_end(self, now: int) -> int:
         return now + int(self._lease * SECOND)
 
-    def _line(self, lane: Lane) -> _Line:
+    def _line(self, lane: Lane) -> Line[Ready]:
         line = self._lines.get(lane)
         if line is None:
             entry = self._links.register.by_id.get(lane[0])
-            line = self._lines[lane] = _Line(entry or Creditor(id=lane[0], name=lane[0]))  # type: ignore[arg-type]
+            line = self._lines[lane] = Line(entry.limit if entry else Limit())
         return line
 
     # -- render and freeze ------------------------------------------------------------------------------------------
@@ -259,10 +213,10 @@ class Dispatch:
         if link is None:
             return self._end(claimed, OwnFault(Evidence("instelling")))
         if claimed.frozen is not None:
-            return self._freezing.add(self._refrozen(claimed, claimed.frozen))
-        draft = self._draft(claimed)
+            return self._freezing.add(self._rendering.again(claimed, claimed.frozen))
+        draft = self._rendering.draft(claimed)
         if not link.slow_render:
-            return self._freezing.add(self._rendered(claimed, link.render(draft)))
+            return self._freezing.add(self._rendering.first(claimed, link.render(draft)))
         task = asyncio.create_task(self._render_slowly(claimed, link, draft))
         self._renders.add(task)
         task.add_done_callback(self._renders.discard)
@@ -271,55 +225,7 @@ class Dispatch:
     async def _render_slowly(self, claimed: Claimed, link: Link, draft: Draft) -> None:
         async with self._render_slots:
             rendition = await asyncio.to_thread(link.render, draft)
-        self._freezing.add(self._rendered(claimed, rendition))
-
-    def _draft(self, claimed: Claimed) -> Draft:
-        view = self._sealer.open(claimed.key, claimed.view, aad("payload", claimed.id, "aanzicht", claimed.creditor))
-        return Draft(
-            delivery=DeliveryId(claimed.id),
-            type=TYPE.format(claimed.soort),
-            time=rfc3339(claimed.created_at),
-            view=read_view(view),
-            view_json=view,
-        )
-
-    def _refrozen(self, claimed: Claimed, sealed: bytes) -> Ready:
-        body = self._sealer.open(claimed.key, sealed, self._rendition_aad(claimed))
-        intent = Intent(
-            claimed.id, claimed.dossier_id, claimed.fence, claimed.channel, hashlib.sha256(body).digest(), None
-        )
-        return self._ready(claimed, body, intent)
-
-    def _rendered(self, claimed: Claimed, rendition: Rendition) -> Ready:
-        token_hash, references = self._testimony.page_of(claimed.id, rendition)
-        intent = Intent(
-            claimed.id,
-            claimed.dossier_id,
-            claimed.fence,
-            claimed.channel,
-            hashlib.sha256(rendition.body).digest(),
-            self._sealer.seal(claimed.key, rendition.body, self._rendition_aad(claimed)),
-            token_hash,
-            references,
-            claimed.created_at + PAGE_LIFETIME,
-        )
-        return self._ready(claimed, rendition.body, intent)
-
-    def _rendition_aad(self, claimed: Claimed) -> bytes:
-        return aad("payload", claimed.id, f"verzonden:{claimed.channel}", claimed.creditor)
-
-    def _ready(self, claimed: Claimed, body: bytes, intent: Intent) -> Ready:
-        parcel = Parcel(
-            delivery=DeliveryId(claimed.id),
-            creditor=claimed.creditor,
-            soort=claimed.soort,
-            type=TYPE.format(claimed.soort),
-            attempt=claimed.fence,
-            body=body,
-            notice_reference=claimed.notice_reference,
-        )
-        in_doubt = claimed.frozen is not None and claimed.before in (State.BUSY, State.IN_DOUBT)
-        return Ready(claimed, parcel, intent, in_doubt)
+        self._freezing.add(self._rendering.first(claimed, rendition))
 
     async def _freeze(self, batch: list[Ready]) -> None:
         held = await self._ledger.run(
@@ -350,7 +256,7 @@ class Dispatch:
             self._attempts.add(task)
             task.add_done_callback(self._attempts.discard)
 
-    async def _work(self, lane: Lane, line: _Line, ready: Ready | None) -> None:
+    async def _work(self, lane: Lane, line: Line[Ready], ready: Ready | None) -> None:
         """One slot of the lane: attempts, one after another, while there is something to start."""
         try:
             while ready is not None:
@@ -380,8 +286,11 @@ class Dispatch:
     # -- settle -----------------------------------------------------------------------------------------------------
 
     def _end(self, claimed: Claimed, outcome: Outcome) -> None:
+        at = self._clock.micros()
+        line = self._line((claimed.creditor, claimed.channel))
+        line.held_until = max(line.held_until, held_until(outcome, at))
         self._leave_line(claimed)
-        self._settling.add(Ended(claimed, outcome, self._clock.micros(), random.random()))
+        self._settling.add(Ended(claimed, outcome, at, random.random()))
 
     async def _settle(self, batch: list[Ended]) -> None:
         by_claim = {(ended.claimed.id, ended.claimed.fence): ended for ended in batch}
@@ -392,7 +301,7 @@ class Dispatch:
             decisions[locked.id] = settlement.decision
             return settlement
 
-        released = await self._ledger.run(queue.settle, [self._result(ended) for ended in batch], settle_one)
+        released = await self._ledger.run(settle, [self._result(ended) for ended in batch], settle_one)
         self.wake(released)
         self._on_events()
         for ended in batch:
@@ -439,9 +348,6 @@ class Dispatch:
         lane = (ended.claimed.creditor, ended.claimed.channel)
         if decision.alarm:
             log.error("own_fault", schuldeiser=lane[0], kanaal=lane[1], code=evidence_of(ended.outcome).code)
-        if decision.lane_held_until:
-            line = self._line(lane)
-            line.held_until = max(line.held_until, decision.lane_held_until)
         if decision.closes_channel:
             self._links.close_lane(lane)
         if decision.next_action_at is not None:

@@ -19,7 +19,8 @@ from gateway.events import Events
 from gateway.ids import uuid7
 from gateway.ledger.evidence import Record, Subject
 from gateway.ledger.outbox import Event
-from gateway.ledger.queue import Claimed, Settlement
+from gateway.ledger.queue import Claimed
+from gateway.ledger.settle import Settlement
 from gateway.ledger.tasks import Task
 from gateway.seal import Sealer, aad
 

@@ -59,7 +59,6 @@ class Decision(Struct, frozen=True):
     proof: int
     events: tuple[str, ...] = ()
     task: str | None = None
-    lane_held_until: int | None = None
     alarm: str | None = None
     releases_next: bool = False
     closes_channel: bool = False
@@ -84,8 +83,7 @@ def decide(standing: Standing, outcome: Outcome, now: int, jitter: float, policy
         case Deferred(seconds=seconds):
             return _again(standing, now + int(seconds * SECOND), spends=False)
         case OwnFault():
-            until = now + int(OWN_FAULT_PAUSE * SECOND)
-            return _again(standing, until, spends=False, held_until=until, alarm="eigen_fout")
+            return _again(standing, held_until(outcome, now), spends=False, alarm="eigen_fout")
         case Transient(retry_after=hint):
             return _retry(standing, now, hint, jitter, policy, Happening.RETRY)
         case Uncertain():
@@ -94,6 +92,17 @@ def decide(standing: Standing, outcome: Outcome, now: int, jitter: float, policy
             return _next_channel(standing, now, "kanaal_geweigerd", closes=whole)
         case _ as unreachable:
             assert_never(unreachable)
+
+
+def held_until(outcome: Outcome, now: int) -> int:
+    """Until when the whole lane rests after `outcome`, before anything else is sent on it; 0: it does not."""
+    match outcome:
+        case OwnFault():
+            return now + int(OWN_FAULT_PAUSE * SECOND)
+        case Transient(retry_after=hint) if hint:
+            return now + int(min(hint, HINT_AT_MOST) * SECOND)
+        case _:
+            return 0
 
 
 def _handed_over(standing: Standing, outcome: HandedOver) -> Decision:
@@ -122,7 +131,6 @@ def _again(
     *,
     spends: bool,
     happening: Happening = Happening.RETRY,
-    held_until: int | None = None,
     alarm: str | None = None,
     task: str | None = None,
     releases_next: bool = False,
@@ -135,7 +143,6 @@ def _again(
         tries=standing.tries + spends,
         channel=standing.channel,
         proof=standing.proof,
-        lane_held_until=held_until,
         alarm=alarm,
         task=task,
         releases_next=releases_next,
@@ -152,14 +159,12 @@ def _retry(
     at = now + int(wait * SECOND)
     if now >= standing.give_up_at:
         return _next_channel(standing, now, "opgegeven")
-    held = now + int(min(hint, HINT_AT_MOST) * SECOND) if hint else None
     overdue = not expects_answer(standing.soort) and now >= standing.created_at + BLOCKS_AT_MOST
     return _again(
         standing,
         min(at, standing.give_up_at),
         spends=True,
         happening=happening,
-        held_until=held,
         task="bericht_opgehouden" if overdue else None,
         releases_next=overdue,
     )

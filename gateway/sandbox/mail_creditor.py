@@ -17,6 +17,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
+from secrets import token_urlsafe
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Final, Literal, Self, cast
@@ -86,9 +87,10 @@ class MailCreditor:
         self.accounts: dict[str, Account] = {}
         self.heads: deque[bytes] = deque(maxlen=_HEADS_KEPT)
         self.tls = server_ssl(certificate) if certificate else None
-        self._password = directory / "relais.wachtwoord"
-        if not self._password.exists():
-            write_secret(self._password, f"{directory.name}-geheim\n".encode())
+        self._password_file = directory / "relais.wachtwoord"
+        if not self._password_file.exists():
+            write_secret(self._password_file, token_urlsafe().encode())
+        self._password = self._password_file.read_bytes()
         self._server: asyncio.Server | None = None
 
     @property
@@ -113,7 +115,7 @@ class MailCreditor:
             "relais": f"smtp://{self.host}:{self.port}",
             "ca": f"file:{ca}",
             "gebruiker": _USER,
-            "wachtwoord": f"file:{self._password}",
+            "wachtwoord": f"file:{self._password_file}",
         }
 
     def add(
@@ -132,7 +134,7 @@ class MailCreditor:
         return b"\n".join(self.heads)
 
     def is_login(self, user: bytes, password: bytes) -> bool:
-        return (user, password) == (_USER.encode(), self._password.read_bytes().strip())
+        return (user, password) == (_USER.encode(), self._password)
 
     def take(self, envelope: Envelope) -> None:
         """A mail has come in whole."""

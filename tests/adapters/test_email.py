@@ -308,9 +308,4 @@ async def test_a_creditor_of_the_sandbox_answers_on_the_page(
         await channel.aclose()
     await runner.cleanup()
     assert posted[0] == {"referentie": made.references[0]}
-    assert posted[1] == {
-        "bewijs": "z",
-        "soort": "pauze_ingesteld",
-        "totEnMet": "2027-07-22",
-        "toelichting": "",
-    }
+    assert posted[1] == {"bewijs": "z", "soort": "pauze_ingesteld", "totEnMet": "2027-07-22"}

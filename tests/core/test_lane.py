@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from gateway.core.lane import BLOCKS_AT_MOST, SECOND, Standing, bounced, decide
+from gateway.core.lane import BLOCKS_AT_MOST, SECOND, Standing, bounced, decide, held_until
 from gateway.core.lifecycle import State
 from gateway.core.outcome import (
     Deferred,
@@ -78,7 +78,7 @@ def test_only_what_is_not_our_doing_spends_budget_and_only_a_hint_or_a_fault_of_
 ) -> None:
     decision = decide(STANDING, outcome, NOW, 0, POLICY)
     assert decision.tries == tries
-    assert (decision.lane_held_until is not None) is held
+    assert (held_until(outcome, NOW) > NOW) is held
     assert decision.next_action_at is not None
     assert decision.next_action_at > NOW
 

@@ -9,8 +9,9 @@ from gateway.core.lane import Decision
 from gateway.core.lifecycle import Happening, State
 from gateway.ledger import queue
 from gateway.ledger.engine import Ledger
-from gateway.ledger.queue import Claimed, Intent, Locked, Result, Settlement
+from gateway.ledger.queue import Claimed, Intent
 from gateway.ledger.schema import attempt, delivery, dossier, payload, transition
+from gateway.ledger.settle import Locked, Result, Settlement, settle
 from gateway.ledger.upgrade import is_current, upgrade
 
 NOW = 1_800_000_000_000_000
@@ -76,7 +77,7 @@ def _handed_over(locked: Locked) -> Settlement:
 
 async def _settle(ledger: Ledger, claimed: Claimed) -> list[queue.Lane]:
     result = Result(claimed.id, claimed.fence, claimed.channel, "overgedragen", "200", None, NOW + 1)
-    return await ledger.run(queue.settle, [result], _handed_over)
+    return await ledger.run(settle, [result], _handed_over)
 
 
 async def _row(ledger: Ledger, id_: str) -> tuple[str, int, int | None]:

@@ -25,7 +25,7 @@ from gateway.cli.demo.report import (
     say_next_up,
 )
 from gateway.cli.demo.stage import SENDER, Stage, set_stage
-from gateway.cli.demo.verdict import missing
+from gateway.cli.demo.verdict import account_of, missing
 from gateway.cli.dossiers import names
 from gateway.cli.errors import WrongUse
 from gateway.cli.ledger import run
@@ -87,7 +87,7 @@ async def _demo(wishes: Wishes) -> int:
             except TimeoutError:
                 say(f"Na {PATIENCE:.0f} seconden is niet alles klaar.")
             stories = await _stories(gateway, stage)
-            faults = missing(stage, stories, progress)
+            faults = missing(account_of(stage, stories, progress))
             await _report(gateway, stage, stories)
             if faults:
                 say_faults(faults, wishes.directory)

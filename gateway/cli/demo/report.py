@@ -45,7 +45,7 @@ def measures(stage: Stage, progress: Progress) -> list[Measure]:
     """Messages, deliveries per channel, answers."""
     channel_of = {entry.id: entry.channels[0] for entry in stage.entries}
     answering = {entry.id for entry in stage.entries if entry.does_answer}
-    due = addressed(stage, stage.dossiers)
+    due = addressed(stage.entries, stage.dossiers)
     totals = Counter(channel_of[creditor] for _, _, creditor, _ in due)
 
     def delivered(channel: str) -> Callable[[], int]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import aio_pika
 import aiohttp
+from aio_pika.connection import make_url
 from aiormq.exceptions import AMQPException
 from joserfc import jwt
 from joserfc.jwk import ECKey
@@ -21,7 +22,19 @@ ISSUER = "https://uitgever.example"
 AUDIENCE = "kennisgeving"
 QUEUE = f"{SENDER}.uit"
 PATIENCE = 0.2
+CONNECT_WITHIN = 5.0
 BROKER_AWAY = (AMQPException, aio_pika.exceptions.AMQPError, OSError, RuntimeError, TimeoutError)
+
+
+async def connect(url: str) -> aio_pika.Connection:
+    """A connection, closed also where it does not come about; else any thread that collects garbage would do it."""
+    connection = aio_pika.Connection(make_url(url))
+    try:
+        await connection.connect(timeout=CONNECT_WITHIN)
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
 
 
 class Sender:
@@ -39,7 +52,7 @@ class Sender:
 
     async def subscribe(self) -> None:
         """Make the queue for the events; the gateway must have declared its exchange."""
-        async with await aio_pika.connect(self._url) as broker, broker.channel() as channel:
+        async with await connect(self._url) as broker, broker.channel() as channel:
             queue = await channel.declare_queue(QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
             await queue.bind("kennisgeving.uit", f"{GEMEENTE}.#")
 
@@ -64,7 +77,7 @@ class Sender:
         async with self._lock:
             if self._channel is None or self._channel.is_closed:
                 await self.close()
-                self._broker = await aio_pika.connect(self._url, timeout=5)
+                self._broker = await connect(self._url)
                 self._channel = await self._broker.channel(on_return_raises=True)
             return await self._channel.get_exchange("kennisgeving.in", ensure=False)
 
@@ -72,7 +85,7 @@ class Sender:
         """Collect events until cancelled, over every loss of the broker."""
         while True:
             try:
-                async with await aio_pika.connect(self._url, timeout=5) as broker, broker.channel() as channel:
+                async with await connect(self._url) as broker, broker.channel() as channel:
                     await channel.set_qos(prefetch_count=200)
                     queue = await channel.get_queue(QUEUE, ensure=False)
                     async with queue.iterator() as messages:

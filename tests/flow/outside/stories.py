@@ -13,14 +13,13 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import aio_pika
 import aiohttp
 import asyncssh
 
 from tests.flow.outside.creditors import Plan, sightings
 from tests.flow.outside.installation import Gateway, GatewayFailed, Settings, sftp_entry, webhook_entry
 from tests.flow.outside.messages import Message, kennisgeving, voortgang
-from tests.flow.outside.sender import BROKER_AWAY, Issuer, Sender, feed, listening
+from tests.flow.outside.sender import BROKER_AWAY, Issuer, Sender, connect, feed, listening
 from tests.flow.outside.verdict import Event, accepted, faults, handed_over
 from tests.servers import RabbitMQ, free_port
 
@@ -146,7 +145,7 @@ class Scene:
         return time.monotonic() - start
 
     async def waiting(self, queue: str) -> int:
-        async with await aio_pika.connect(self.broker_url) as broker, broker.channel() as channel:
+        async with await connect(self.broker_url) as broker, broker.channel() as channel:
             declared = await channel.declare_queue(queue, passive=True)
             return declared.declaration_result.message_count or 0
 
@@ -276,7 +275,7 @@ async def _consumed_again(stage: Scene) -> float:
 
 async def _consumers(url: str) -> int:
     try:
-        async with await aio_pika.connect(url, timeout=5) as broker, broker.channel() as channel:
+        async with await connect(url) as broker, broker.channel() as channel:
             declared = await channel.declare_queue("kennisgeving.intake", passive=True)
             return declared.declaration_result.consumer_count or 0
     except BROKER_AWAY:

@@ -1,0 +1,173 @@
+"""Settling: the results of attempts and what was decided on them, in one transaction per batch.
+
+A result that comes with an old fencing token is kept as evidence and moves nothing.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct, field
+from sqlalchemy import Connection, select
+
+from gateway.core.lane import Decision
+from gateway.core.lifecycle import Happening, State
+from gateway.ledger.among import among
+from gateway.ledger.bulk import insert_rows, update_rows
+from gateway.ledger.outbox import Event, add_events
+from gateway.ledger.queue import Lane, release_next
+from gateway.ledger.schema import attempt, closed_lane, delivery, evidence, transition
+from gateway.ledger.tasks import Task, add_tasks
+
+
+class Result(Struct, frozen=True):
+    """The end of an attempt, to be settled."""
+
+    id: str
+    fence: int
+    channel: str
+    outcome: str
+    code: str
+    reply: bytes | None
+    """Sealed."""
+    finished_at: int
+    reference: str | None = None
+
+
+class Settlement(Struct, frozen=True):
+    """What the shell decided under the lock, written in the same transaction."""
+
+    decision: Decision
+    events: tuple[Event, ...]
+    tasks: tuple[Task, ...]
+    evidence: Mapping[str, object] | None = None
+    """Row of an answer that came with the reply."""
+
+
+class Locked(Struct, frozen=True):
+    """A delivery under lock."""
+
+    id: str
+    state: State
+    fence: int
+    tries: int
+    channel: str
+    channel_since: int
+    proof: int
+    decision: str | None
+
+
+class _Writes(Struct):
+    """The rows of one batch of results."""
+
+    attempts: list[dict[str, object]] = field(default_factory=list)
+    changes: list[dict[str, object]] = field(default_factory=list)
+    moves: list[dict[str, object]] = field(default_factory=list)
+    evidence: list[Mapping[str, object]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
+    closed: set[Lane] = field(default_factory=set)
+
+    def add(self, result: Result, row: Any, settlement: Settlement) -> None:
+        decision = settlement.decision
+        self.changes.append(_change(result, row, decision))
+        before = State(row.state)
+        for happening, after in decision.steps:
+            self.moves.append(_move(result, happening, before, after))
+            before = after
+        self.events += settlement.events
+        self.tasks += settlement.tasks
+        if settlement.evidence:
+            self.evidence.append(settlement.evidence)
+        if decision.closes_channel:
+            self.closed.add((row.creditor, row.channel))
+        if decision.releases_next:
+            self.released.append(result.id)
+
+
+def _change(result: Result, row: Any, decision: Decision) -> dict[str, object]:
+    handed_over = result.finished_at if decision.proof > 0 else None
+    return {
+        "id": result.id,
+        "state": decision.state,
+        "next_action_at": decision.next_action_at,
+        "tries": decision.tries,
+        "channel": decision.channel,
+        "channel_since": row.channel_since if decision.channel == row.channel else result.finished_at,
+        "proof": decision.proof,
+        "reference": result.reference or row.reference,
+        "handed_over_at": row.handed_over_at or handed_over,
+        "decision": decision.answer or row.decision,
+        "owner": None,
+    }
+
+
+def _move(result: Result, happening: Happening, before: State, after: State) -> dict[str, object]:
+    return {
+        "delivery_id": result.id,
+        "at": result.finished_at,
+        "happening": happening,
+        "before": before,
+        "after": after,
+        "cause": str(result.fence),
+    }
+
+
+def settle(connection: Connection, results: Sequence[Result], decide: Callable[[Locked], Settlement]) -> list[Lane]:
+    """Record the results of attempts and what follows from them; returns the lanes that now have new work."""
+    rows = _lock(connection, [result.id for result in results])
+    writes = _Writes()
+    for result in results:
+        row = rows[result.id]
+        stale = row.fence != result.fence
+        writes.attempts.append(_ended(result, stale))
+        if not stale:
+            locked = Locked(
+                row.id, State(row.state), row.fence, row.tries, row.channel, row.channel_since, row.proof, row.decision
+            )
+            writes.add(result, row, decide(locked))
+    update_rows(connection, attempt, ("delivery_id", "nr"), writes.attempts)
+    if writes.changes:
+        update_rows(connection, delivery, ("id",), writes.changes)
+        insert_rows(connection, transition, writes.moves)
+    if writes.evidence:
+        insert_rows(connection, evidence, writes.evidence)
+    at = results[0].finished_at
+    _close_lanes(connection, writes.closed, at)
+    add_events(connection, writes.events)
+    add_tasks(connection, writes.tasks)
+    return release_next(connection, writes.released, at)
+
+
+def _ended(result: Result, stale: bool) -> dict[str, object]:
+    return {
+        "delivery_id": result.id,
+        "nr": result.fence,
+        "finished_at": result.finished_at,
+        "outcome": result.outcome,
+        "code": result.code,
+        "reply": result.reply,
+        "stale": stale,
+    }
+
+
+_LOCKED = ("id", "creditor", "state", "fence", "tries", "channel", "channel_since", "proof", "decision", "reference",
+           "handed_over_at")  # fmt: skip
+
+
+def _lock(connection: Connection, ids: Sequence[str]) -> dict[str, Any]:
+    """These deliveries, locked in the order of their ids so that two batches never wait for each other."""
+    rows = connection.execute(
+        select(*(delivery.c[name] for name in _LOCKED))
+        .where(among(delivery.c.id, ids))
+        .order_by(delivery.c.id)
+        .with_for_update()
+    )
+    return {row.id: row for row in rows}
+
+
+def _close_lanes(connection: Connection, lanes: Iterable[Lane], at: int) -> None:
+    for creditor, channel in lanes:
+        place = (closed_lane.c.creditor == creditor) & (closed_lane.c.channel == channel)
+        if connection.execute(select(closed_lane.c.at).where(place)).first() is None:
+            insert_rows(connection, closed_lane, [{"creditor": creditor, "channel": channel, "at": at}])
