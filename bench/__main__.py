@@ -26,7 +26,7 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--quick", action="store_true", help="500 notices, one round after the other, no RESULTS.md")
+    parser.add_argument("--quick", action="store_true", help="500 notices, no RESULTS.md")
     parser.add_argument("--notices", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", choices=[*PROGRAMS], help="measure one program, no RESULTS.md")

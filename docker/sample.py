@@ -56,8 +56,9 @@ async def _until_handed_over(events: AbstractQueue, samples: list[Dossier]) -> C
     waiting = {sample.reference for sample in samples}
     open_deliveries: set[str] = set()
     counts: Counter[str] = Counter()
-    async with events.iterator(no_ack=True) as arriving:
+    async with events.iterator() as arriving:
         async for message in arriving:
+            await message.ack()
             event = json.loads(message.body)
             name, data = event["type"].split(".")[2], event["data"]
             counts[name] += 1

@@ -106,7 +106,7 @@ def draft(soort: str = "kennisgeving", delivery: str | None = None) -> Draft:
         contactpersoon=msgspec.Raw(b'{"naam":"Team Schuldhulp","telefoon":"+31201234567"}'),
     )
     time = datetime(2026, 11, 23, 9, 15, tzinfo=UTC).isoformat()
-    return Draft(key, f"nl.schuldhulpverlening.{soort}.v1", time, view, msgspec.json.encode(view))
+    return Draft(key, f"nl.schuldhulpverlening.{soort}.v1", time, msgspec.json.encode(view))
 
 
 _DEBTOR = (

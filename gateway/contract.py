@@ -33,7 +33,7 @@ from gateway.core.outcome import (
     Transient,
     Uncertain,
 )
-from gateway.core.view import View
+from gateway.core.view import View, read_view
 from gateway.core.xml import document as xml_document
 from gateway.core.xml import parse as parse_xml
 from gateway.findings import Finding, look_at_certificate, look_at_peer
@@ -159,15 +159,19 @@ class Endpoint(Struct, frozen=True):
 
 
 class Draft(Struct, frozen=True):
-    """What is to be rendered: `view_json` is the UTF-8 JSON of `view`, exactly as stored."""
+    """What is to be rendered: `view_json` is the creditor's view as UTF-8 JSON, exactly as stored."""
 
     delivery: DeliveryId
     type: str
     """`nl.schuldhulpverlening.<soort>.v1`"""
     time: str
     """RFC 3339, when the delivery was made."""
-    view: View
     view_json: bytes
+
+    @property
+    def view(self) -> View:
+        """The same as a typed value, decoded anew at each access."""
+        return read_view(self.view_json)
 
 
 class Rendition(Struct, frozen=True):

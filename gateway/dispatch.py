@@ -11,7 +11,9 @@ nothing.
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from heapq import heappop, heappush
 from typing import Concatenate, ParamSpec, TypeVar
 
 from msgspec import Struct
@@ -28,6 +30,7 @@ from gateway.core.outcome import (
     Outcome,
     OwnFault,
     RefusedForGood,
+    Transient,
     Uncertain,
     evidence_of,
     name_of,
@@ -95,8 +98,8 @@ class Dispatch:
         self._attempt_timeout = attempt_timeout
         self._on_events = on_events
         self._lines: dict[Lane, Line[Ready]] = {}
-        self._due: dict[Lane, int] = {}
-        """Lanes with work, and the instant from which there is some."""
+        self._due: dict[Lane, list[int]] = {}
+        """Lanes with work, and a heap of the instants from which there is some."""
         self._held: dict[str, int] = {}
         """Claims of ours (delivery id → fence): what is renewed. What is not on it is left to its lease."""
         self._wake = asyncio.Event()
@@ -104,13 +107,16 @@ class Dispatch:
         self._renders: set[asyncio.Task[None]] = set()
         self._render_slots = asyncio.Semaphore(SLOW_RENDERS_AT_ONCE)
         self._stopping = False
+        self._claimed_last = asyncio.Event()
         self._freezing = Batches("vastleggen", self._freeze, spoiled=self._drop, more_coming=self._is_busy)
         self._settling = Batches("afrekenen", self._settle, spoiled=self._forget, more_coming=self._is_busy)
 
     def wake(self, lanes: Iterable[Lane], at: int = 0) -> None:
         """These lanes have work from the instant `at` (epoch µs; 0: now)."""
         for lane in lanes:
-            self._due[lane] = min(at, self._due.get(lane, at))
+            instants = self._due.setdefault(lane, [])
+            if not instants or instants[0] != at:
+                heappush(instants, at)
         self._wake.set()
 
     async def run(self) -> None:
@@ -129,16 +135,21 @@ class Dispatch:
         `patience` seconds for what is under way, and settle it."""
         self._stopping = True
         self._wake.set()
+        try:
+            async with asyncio.timeout(patience):
+                await self._wind_up()
+        except TimeoutError:
+            log.warning("attempts_left", aantal=len(self._attempts))
+        unstarted = [ready.claimed for line in self._lines.values() for ready in line.waiting]
+        await self._try(queue.release, {claimed.id: claimed.fence for claimed in unstarted}, self._clock.micros())
+
+    async def _wind_up(self) -> None:
+        await self._claimed_last.wait()
         await asyncio.gather(*self._renders)
         await self._freezing.drained()
-        unstarted = [ready for line in self._lines.values() for ready in line.waiting]
-        for line in self._lines.values():
-            line.waiting.clear()
         if self._attempts:
-            await asyncio.wait(self._attempts, timeout=patience)
+            await asyncio.wait(self._attempts)
         await self._settling.drained()
-        fences = {ready.claimed.id: ready.claimed.fence for ready in unstarted}
-        await self._try(queue.release, fences, self._clock.micros())
 
     # -- claim ------------------------------------------------------------------------------------------------------
 
@@ -150,20 +161,21 @@ class Dispatch:
                 continue
             try:
                 await self._claim(rooms)
-            except LedgerAway as why:
+            except (LedgerAway, Contention) as why:
                 log.warning("ledger_away", stap="claimen", reden=str(why))
                 await asyncio.sleep(LEDGER_PAUSE)
+        self._claimed_last.set()
 
     def _rooms(self) -> dict[Lane, int]:
         """Lanes that have work now and room for it."""
         now = self._clock.micros()
-        ready = [lane for lane, at in self._due.items() if at <= now]
+        ready = [lane for lane, instants in self._due.items() if instants[0] <= now]
         return {lane: room for lane in ready if (room := self._line(lane).room(now))}
 
     async def _sleep(self) -> None:
         """Until woken, or until the earliest lane is due."""
         now = self._clock.micros()
-        waits = [max(at, self._line(lane).held_until) for lane, at in self._due.items()]
+        waits = [max(instants[0], self._line(lane).held_until) for lane, instants in self._due.items()]
         future = [at - now for at in waits if at > now]
         try:
             async with asyncio.timeout(min(future) / SECOND if future else None):
@@ -173,12 +185,12 @@ class Dispatch:
         self._wake.clear()
 
     async def _claim(self, rooms: dict[Lane, int]) -> None:
-        for lane in rooms:
-            del self._due[lane]
         now = self._clock.micros()
+        for lane in rooms:
+            self._tick_off(lane, now)
         try:
             claims = await self._ledger.run(queue.claim, rooms, self._owner, now, self._lease_end(now))
-        except LedgerAway:
+        except (LedgerAway, Contention):
             self.wake(rooms)
             raise
         got: dict[Lane, int] = dict.fromkeys(rooms, 0)
@@ -188,7 +200,16 @@ class Dispatch:
         for claimed in claims:
             self._held[claimed.id] = claimed.fence
             self._line((claimed.creditor, claimed.channel)).claimed += 1
-            self._prepare(claimed)
+            with self._rendering_may_fail(claimed):
+                self._prepare(claimed)
+
+    def _tick_off(self, lane: Lane, now: int) -> None:
+        """What is due by now is looked for now."""
+        instants = self._due[lane]
+        while instants and instants[0] <= now:
+            heappop(instants)
+        if not instants:
+            del self._due[lane]
 
     def _lease_end(self, now: int) -> int:
         return now + int(self._lease * SECOND)
@@ -223,9 +244,20 @@ class Dispatch:
         return None
 
     async def _render_slowly(self, claimed: Claimed, link: Link, draft: Draft) -> None:
-        async with self._render_slots:
-            rendition = await asyncio.to_thread(link.render, draft)
-        self._freezing.add(self._rendering.first(claimed, rendition))
+        with self._rendering_may_fail(claimed):
+            async with self._render_slots:
+                rendition = await asyncio.to_thread(link.render, draft)
+            self._freezing.add(self._rendering.first(claimed, rendition))
+
+    @contextmanager
+    def _rendering_may_fail(self, claimed: Claimed) -> Iterator[None]:
+        """A bug in an adapter, or a row that does not open: nothing has left, and nobody else may notice."""
+        try:
+            yield
+        except Exception as why:
+            fout = type(why).__name__
+            log.exception("not_rendered", kanaal=claimed.channel, schuldeiser=claimed.creditor, fout=fout)
+            self._end(claimed, Transient(Evidence("fout_in_adapter")))
 
     async def _freeze(self, batch: list[Ready]) -> None:
         held = await self._ledger.run(
@@ -250,11 +282,22 @@ class Dispatch:
         now = self._clock.micros()
         while not self._stopping and (at := line.may_start_at(now)) is not None:
             if at > now:
-                asyncio.get_running_loop().call_later((at - now) / SECOND, self._pump, lane)
+                self._pump_later(lane, line, (at - now) / SECOND)
                 return
             task = asyncio.create_task(self._work(lane, line, line.start(now)))
             self._attempts.add(task)
             task.add_done_callback(self._attempts.discard)
+
+    def _pump_later(self, lane: Lane, line: Line[Ready], seconds: float) -> None:
+        """One timer per lane, however many attempts wait in it."""
+
+        def pump() -> None:
+            line.is_timed = False
+            self._pump(lane)
+
+        if not line.is_timed:
+            line.is_timed = True
+            asyncio.get_running_loop().call_later(seconds, pump)
 
     async def _work(self, lane: Lane, line: Line[Ready], ready: Ready | None) -> None:
         """One slot of the lane: attempts, one after another, while there is something to start."""

@@ -170,6 +170,8 @@ class Testimony:
             ),
             at,
         )
+        if decision is None:
+            return Record(row)
         happening, state = decision.steps[-1]
         return Record(
             row,

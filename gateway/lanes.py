@@ -23,6 +23,8 @@ class Line(Generic[T]):
         self.active = 0
         self.next_start = 0
         self.held_until = 0
+        self.is_timed = False
+        """A timer will look at the line again."""
 
     def room(self, now: int) -> int:
         """How many more may be claimed; refilled in batches, not one by one."""

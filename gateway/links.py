@@ -66,6 +66,9 @@ class Links:
         except (SettingsRefused, SecretMissing) as why:
             log.error("lane_refused", schuldeiser=creditor, kanaal=name, reden=str(why))
             return None
+        except Exception as why:
+            log.exception("adapter_raised", schuldeiser=creditor, kanaal=name, fout=type(why).__name__)
+            return None
         self._links[lane] = link
         return link
 

@@ -112,6 +112,8 @@ class Receipts:
                 log.warning("ledger_away", stap="ophalen", reden=str(why))
             except (OSError, TimeoutError) as why:
                 log.warning("collect_failed", kanaal=channel, fout=type(why).__name__)
+            except Exception as why:
+                log.exception("adapter_raised", kanaal=channel, fout=type(why).__name__)
             await asyncio.sleep(self._poll_every(channel))
 
     async def _collect(self, lane: Lane) -> None:

@@ -8,7 +8,6 @@ from gateway.contract import DeliveryId, Draft, Parcel, Rendition
 from gateway.core.lane import SECOND
 from gateway.core.lifecycle import State
 from gateway.core.progress import TYPE
-from gateway.core.view import read_view
 from gateway.events import rfc3339
 from gateway.evidence import Testimony
 from gateway.ledger.queue import Claimed, Intent
@@ -38,7 +37,6 @@ class Rendering:
             delivery=DeliveryId(claimed.id),
             type=TYPE.format(claimed.soort),
             time=rfc3339(claimed.created_at),
-            view=read_view(view),
             view_json=view,
         )
 

@@ -35,13 +35,14 @@ class Composer:
         head = wire.headers(self._heading(draft, creditor.adres))
         time = datetime.fromisoformat(draft.time)
         code = wire.letter_code(self._surroundings.entropy(_CODE_BYTES))
-        content = content_of(draft.view, recipient, time.astimezone(_CALENDAR).date(), code)
-        if not asks_answer(draft.view.soort):
+        view = draft.view
+        content = content_of(view, recipient, time.astimezone(_CALENDAR).date(), code)
+        if not asks_answer(view.soort):
             return Rendition(wire.joined(head, self._entity(draft, content, time, None, certificate)))
         token = urlsafe_b64encode(self._surroundings.entropy(_TOKEN_BYTES)).rstrip(b"=").decode()
         link = f"{self._surroundings.public_url}/antwoord/{token}"
         body = wire.joined(head, self._entity(draft, content, time, link, certificate))
-        client_number = draft.view.klantnummer
+        client_number = view.klantnummer
         if self.needs_bare and client_number:
             body += wire.BARE_SEPARATOR + wire.joined(head, wire.bare_entity(draft.delivery, content, link))
         return Rendition(body, token, tuple(filter(None, (client_number, code))))

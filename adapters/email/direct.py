@@ -20,6 +20,7 @@ import dns.exception
 import dns.flags
 import dns.rdatatype
 import dns.resolver
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec import Struct
@@ -27,7 +28,16 @@ from msgspec import Struct
 from adapters.email import wire
 from adapters.email.settings import EmailSettings, read_creditor
 from adapters.email.submission import Pool
-from gateway.contract import Endpoint, Evidence, Finding, Outcome, RefusedForGood, client_ssl, connect_allowed
+from gateway.contract import (
+    Endpoint,
+    Evidence,
+    Finding,
+    HandedOver,
+    Outcome,
+    RefusedForGood,
+    client_ssl,
+    connect_allowed,
+)
 
 _DANE_EE: Final = 3
 _PORT: Final = 25
@@ -194,7 +204,7 @@ class DirectRoute:
             except wire.NoTls as why:
                 if not bare:  # a link alone is of no use to who has no klantnummer to type
                     return RefusedForGood(Evidence("geen_tls", str(why).encode()))
-                return await self._any.deliver(envelope, bare, deadline)
+                return _only_link(await self._any.deliver(envelope, bare, deadline))
         except NoMail:
             return RefusedForGood(Evidence("geen_mail"))
 
@@ -214,6 +224,14 @@ class DirectRoute:
     async def aclose(self) -> None:
         await self._verified.aclose()
         await self._any.aclose()
+
+
+def _only_link(outcome: Outcome) -> Outcome:
+    """The evidence says that it was no more than a link."""
+    if not isinstance(outcome, HandedOver):
+        return outcome
+    evidence = Evidence(f"{outcome.evidence.code}-alleen-link", outcome.evidence.reply)
+    return msgspec.structs.replace(outcome, evidence=evidence)
 
 
 def _worst(failures: Sequence[BaseException]) -> BaseException:

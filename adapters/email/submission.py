@@ -118,6 +118,9 @@ async def _works(client: aiosmtplib.SMTP, since: float) -> bool:
     except wire.FAILED:
         client.close()
         return False
+    except asyncio.CancelledError:
+        client.close()
+        raise
     return True
 
 

@@ -37,10 +37,11 @@ class Outbox:
         )
         for result in results:
             if result is not None:
+                self._prepared = None  # perhaps a shelf is gone: look again at the next poll
                 raise result
 
     async def _prepare(self, sftp: asyncssh.SFTPClient) -> None:
-        """Once per connection: the two shelves are made where they are absent."""
+        """Once per connection, and after a failure: the two shelves are made where they are absent."""
         if self._prepared is not sftp:
             for shelf in (wire.ARCHIVE, wire.REJECTED):
                 await make_directory(sftp, self._settings.path(wire.OUTBOX, shelf))

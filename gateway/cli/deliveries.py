@@ -15,7 +15,7 @@ from gateway.cli.timeline import Told, add_delivery, delivery_record, in_words, 
 from gateway.config import Config
 from gateway.core.lifecycle import State
 from gateway.core.notice import plain_gemeente
-from gateway.http.records import DeliveryLine
+from gateway.http.records import DeliveryLine, delivery_fields
 from gateway.ledger import read
 from gateway.seal import Sealer
 
@@ -77,7 +77,7 @@ def show(
 async def _list(config: Config, which: dict[str, Any]) -> list[DeliveryLine]:
     async with ledger_to_read(config) as ledger:
         rows = await ledger.run(read.deliveries, **which)
-    return [_line(row) for row in rows]
+    return [DeliveryLine(**delivery_fields(row)) for row in rows]
 
 
 async def _read(config: Config, delivery: str) -> Told:
@@ -92,22 +92,6 @@ async def _read(config: Config, delivery: str) -> Told:
 def _found(connection: Connection, opens: Sealer, delivery: str) -> Told | None:
     found = read.delivery_with(connection, delivery)
     return None if found is None else opened(opens, *found[:3])
-
-
-def _line(row: Any) -> DeliveryLine:
-    return DeliveryLine(
-        bezorging=row.id,
-        schuldeiser=row.creditor,
-        soort=row.soort,
-        gemeente=row.gemeente,
-        dossierkenmerk=row.kenmerk,
-        versie=row.versie,
-        toestand=row.state,
-        bewijskracht=row.proof,
-        kanaal=row.channel,
-        besluit=row.decision,
-        namens=row.agent_for,
-    )
 
 
 def _row(line: DeliveryLine) -> tuple[str, ...]:

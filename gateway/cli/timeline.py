@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from gateway.core.deadlines import AMSTERDAM
 from gateway.events import rfc3339
-from gateway.http.records import Attempt, DeliveryDetail, DossierDetail, MessageLine
+from gateway.http.records import DeliveryDetail, DossierDetail, attempt_line, delivery_fields, message_line
 from gateway.ledger import read
 from gateway.seal import Sealer, aad
 
@@ -75,21 +75,10 @@ def opened(sealer: Sealer, row: Any, attempts: Sequence[Any], evidence: Sequence
 
 def delivery_record(told: Told) -> DeliveryDetail:
     """As `GET /v1/bezorgingen/<id>` gives it."""
-    row = told.row
     return DeliveryDetail(
-        bezorging=row.id,
-        schuldeiser=row.creditor,
-        soort=row.soort,
-        gemeente=row.gemeente,
-        dossierkenmerk=row.kenmerk,
-        versie=row.versie,
-        toestand=row.state,
-        bewijskracht=row.proof,
-        kanaal=row.channel,
-        besluit=row.decision,
-        namens=row.agent_for,
+        **delivery_fields(told.row),
         antwoorden=tuple(map(Raw, told.answers.values())),
-        pogingen=tuple(Attempt(one.channel, rfc3339(one.started_at), one.outcome, one.code) for one in told.attempts),
+        pogingen=tuple(map(attempt_line, told.attempts)),
     )
 
 
@@ -102,10 +91,7 @@ def dossier_record(story: Story) -> DossierDetail:
         dossierkenmerk=row.kenmerk,
         versie=row.versie,
         tijdstip=rfc3339(row.created_at),
-        berichten=tuple(
-            MessageLine(one.id, one.soort, one.versie, rfc3339(one.received_at), one.hold_until is not None)
-            for one in story.messages
-        ),
+        berichten=tuple(map(message_line, story.messages)),
         bezorgingen=tuple(map(delivery_record, story.told)),
     )
 

@@ -178,8 +178,11 @@ def _following(standing: Standing) -> str | None:
     return standing.channels[at] if at < len(standing.channels) else None
 
 
-def bounced(standing: Standing, now: int) -> Decision:
-    """What was handed over came back: the next channel, else a task. Nothing moves once there is an answer."""
+def bounced(standing: Standing, now: int) -> Decision | None:
+    """What was handed over came back: the next channel, else a task. None: nothing moves, for it is not (or not only)
+    handed over: there is stronger evidence, or another attempt is to come."""
+    if standing.state not in (State.DELIVERED, State.CLOSED):
+        return None
     return _next_channel(standing, now, "teruggekomen", last=Happening.BOUNCED)
 
 

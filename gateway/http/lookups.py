@@ -13,7 +13,6 @@ from gateway.events import rfc3339
 from gateway.http.doors import Doors
 from gateway.http.problems import Problem, as_json
 from gateway.http.records import (
-    Attempt,
     Creditors,
     DeliveryDetail,
     DeliveryLine,
@@ -21,8 +20,10 @@ from gateway.http.records import (
     DossierDetail,
     Dossiers,
     Feed,
-    MessageLine,
+    attempt_line,
     creditor_line,
+    delivery_fields,
+    message_line,
 )
 from gateway.http.routes import LARGEST_CURSOR, UUID
 from gateway.ledger import read
@@ -64,7 +65,7 @@ class Lookups:
         if not rows:
             raise Problem(404)
         messages = await self._ledger.run(read.messages_of, identifier)
-        return as_json(DossierDetail(**_dossier(rows[0], lines), berichten=tuple(map(_message, messages))))
+        return as_json(DossierDetail(**_dossier(rows[0], lines), berichten=tuple(map(message_line, messages))))
 
     async def delivery(self, sender: Sender, _: Mapping[str, str], request: web.Request) -> web.Response:
         found = await self._ledger.run(read.delivery_with, _identifier(request))
@@ -73,9 +74,9 @@ class Lookups:
         row, attempts, evidence, _transitions = found
         return as_json(
             DeliveryDetail(
-                **_delivery(row),
+                **delivery_fields(row),
                 antwoorden=tuple(self._answers(row.key, evidence)),
-                pogingen=tuple(map(_attempt, attempts)),
+                pogingen=tuple(map(attempt_line, attempts)),
             )
         )
 
@@ -110,7 +111,7 @@ def _dossiers_with_lines(connection: Connection, /, **filters: Any) -> tuple[Row
     rows = read.dossiers(connection, **filters)
     lines: dict[str, list[DeliveryLine]] = {row.id: [] for row in rows}
     for row in read.deliveries_of(connection, list(lines)):
-        lines[row.dossier_id].append(DeliveryLine(**_delivery(row)))
+        lines[row.dossier_id].append(DeliveryLine(**delivery_fields(row)))
     return rows, lines
 
 
@@ -131,27 +132,3 @@ def _dossier(row: Any, lines: Mapping[str, list[DeliveryLine]]) -> dict[str, Any
         "tijdstip": rfc3339(row.created_at),
         "bezorgingen": tuple(lines[row.id]),
     }
-
-
-def _delivery(row: Any) -> dict[str, Any]:
-    return {
-        "bezorging": row.id,
-        "schuldeiser": row.creditor,
-        "soort": row.soort,
-        "gemeente": row.gemeente,
-        "dossierkenmerk": row.kenmerk,
-        "versie": row.versie,
-        "toestand": row.state,
-        "bewijskracht": row.proof,
-        "kanaal": row.channel,
-        "besluit": row.decision,
-        "namens": row.agent_for,
-    }
-
-
-def _message(row: Any) -> MessageLine:
-    return MessageLine(row.id, row.soort, row.versie, rfc3339(row.received_at), row.hold_until is not None)
-
-
-def _attempt(row: Any) -> Attempt:
-    return Attempt(row.channel, rfc3339(row.started_at), row.outcome, row.code)

@@ -1,10 +1,11 @@
 """What the API answers, as JSON: these records are both what is encoded and what the OpenAPI document describes."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Raw, Struct
 
 from gateway.core.creditor import Covenant, Creditor, Term
+from gateway.events import rfc3339
 
 
 class Received(Struct, frozen=True, omit_defaults=True):
@@ -126,6 +127,31 @@ def creditor_line(creditor: Creditor) -> CreditorLine:
         sector=creditor.sector,
         convenant=None if covenant is None else _covenant_line(covenant),
     )
+
+
+def delivery_fields(row: Any) -> dict[str, Any]:
+    """What a DeliveryLine says, of a row of `ledger.read`."""
+    return {
+        "bezorging": row.id,
+        "schuldeiser": row.creditor,
+        "soort": row.soort,
+        "gemeente": row.gemeente,
+        "dossierkenmerk": row.kenmerk,
+        "versie": row.versie,
+        "toestand": row.state,
+        "bewijskracht": row.proof,
+        "kanaal": row.channel,
+        "besluit": row.decision,
+        "namens": row.agent_for,
+    }
+
+
+def message_line(row: Any) -> MessageLine:
+    return MessageLine(row.id, row.soort, row.versie, rfc3339(row.received_at), row.hold_until is not None)
+
+
+def attempt_line(row: Any) -> Attempt:
+    return Attempt(row.channel, rfc3339(row.started_at), row.outcome, row.code)
 
 
 def _covenant_line(covenant: Covenant) -> CovenantLine:

@@ -117,6 +117,8 @@ def _digest_before(connection: Connection, signed: Callback) -> bytes | None:
 
 
 def _apply(connection: Connection, subject: Subject, verdict: Record, at: int) -> list[Lane]:
+    channel = verdict.channel or subject.channel
+    new_channel = {} if channel == subject.channel else {"channel": channel, "channel_since": at, "tries": 0}
     connection.execute(
         update(delivery)
         .where(delivery.c.id == subject.id)
@@ -124,8 +126,8 @@ def _apply(connection: Connection, subject: Subject, verdict: Record, at: int) -
             state=verdict.state,
             proof=verdict.proof,
             decision=verdict.decision or subject.decision,
-            channel=verdict.channel or subject.channel,
             next_action_at=verdict.next_action_at,
+            **new_channel,
         )
     )
     connection.execute(
@@ -141,7 +143,8 @@ def _apply(connection: Connection, subject: Subject, verdict: Record, at: int) -
             }
         ],
     )
-    return release_next(connection, [subject.id], at) if verdict.state in SETTLED else []
+    lanes = [] if verdict.next_action_at is None else [(subject.creditor, channel)]
+    return lanes + (release_next(connection, [subject.id], at) if verdict.state in SETTLED else [])
 
 
 def open_deliveries(connection: Connection, creditor: str, channel: str, limit: int) -> Sequence[Any]:

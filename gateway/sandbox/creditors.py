@@ -52,7 +52,7 @@ _DECISIONS: Final[Mapping[str, Decide]] = {
 class Creditors:
     """`async with Creditors(directory, pki) as creditors`: they listen; `register(entries)` opens their accounts.
 
-    `gateway_ca`: anchor of the gateway's certificate, if not `pki`'s; `networks`: where the gateway may find them.
+    `networks`: where the gateway may find them.
     """
 
     def __init__(
@@ -61,7 +61,6 @@ class Creditors:
         pki: DevPki,
         *,
         gateway_url: str,
-        gateway_ca: Path | None = None,
         host: str = "127.0.0.1",
         ports: Mapping[str, int] = ANY_PORT,
         networks: Sequence[str] = ("127.0.0.0/8",),
@@ -72,7 +71,6 @@ class Creditors:
         self._networks = list(networks)
         self._logs = {channel: directory / f"{channel}.log" for channel in CHANNELS}
         server, ca = pki.server, pki.authority.certificate
-        anchor = gateway_ca or ca
         homes = {channel: directory / channel for channel in CHANNELS}
         for home in homes.values():
             home.mkdir(parents=True, exist_ok=True)
@@ -82,13 +80,13 @@ class Creditors:
             port=ports["webhook"],
             log=self._logs["webhook"],
             gateway_url=gateway_url,
-            ca=anchor,
+            ca=ca,
         )
         self.cjib = CjibCreditor(homes["cjib"], server, ca, polls=1, port=ports["cjib"], log=self._logs["cjib"])
         self.webhook.host = self.cjib.host = host
         self.sftp = SftpCreditor(homes["sftp"], host=host, port=ports["sftp"], log=self._logs["sftp"])
         self.email = MailCreditor(
-            homes["email"], server, host=host, port=ports["email"], log=self._logs["email"], ca=anchor
+            homes["email"], server, host=host, port=ports["email"], log=self._logs["email"], ca=ca
         )
         self._running = AsyncExitStack()
 

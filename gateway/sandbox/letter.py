@@ -6,6 +6,7 @@ ToUnicode map, strings in parentheses).
 
 import re
 import zlib
+from collections.abc import Sequence
 from typing import Final
 
 _OBJECT: Final = re.compile(rb"(\d+) 0 obj\s+(.*?)\s*(?:endobj|stream\r?\n)", re.DOTALL)
@@ -22,9 +23,9 @@ _CODE: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{4} [0-9A-HJKMNP-TV-Z]{4}")
 Glyphs = dict[int, str]
 
 
-def code_in(letter: bytes) -> str | None:
-    """The code to type on the answer page; None where the letter has none."""
-    return next((line for line in reversed(lines(letter)) if _CODE.fullmatch(line)), None)
+def code_in(said: Sequence[str]) -> str | None:
+    """The code to type on the answer page, among the lines of a letter; None where it has none."""
+    return next((line for line in reversed(said) if _CODE.fullmatch(line)), None)
 
 
 def lines(letter: bytes) -> list[str]:
@@ -41,7 +42,7 @@ def lines(letter: bytes) -> list[str]:
 
 def _stream(letter: bytes, found: re.Match[bytes]) -> bytes:
     length = _LENGTH.search(found[2])
-    if length is None or found[0].endswith(b"endobj"):
+    if length is None or found[0].endswith(b"endobj") or b"/Subtype" in found[2]:  # of a font or its metadata
         return b""
     content = letter[found.end() : found.end() + int(length[1])]
     return zlib.decompress(content) if b"/FlateDecode" in found[2] else content

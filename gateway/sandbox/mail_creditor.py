@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from email.message import EmailMessage
 from pathlib import Path
 from secrets import token_urlsafe
 from tempfile import TemporaryDirectory
@@ -30,7 +29,7 @@ from gateway.sandbox.answer_page import AnswerPage
 from gateway.sandbox.decisions import Decide, agree
 from gateway.sandbox.https_server import server_ssl
 from gateway.sandbox.journal import Journal
-from gateway.sandbox.mail_reader import Mail, MailRefused, delivery_of, headers_of, is_encrypted, parse, read_mail
+from gateway.sandbox.mail_reader import Mail, MailRefused, OpenMail, open_mail, read_mail
 from gateway.sandbox.peer import Sighting
 
 Way = Literal["answers", "not"]
@@ -139,21 +138,24 @@ class MailCreditor:
     def take(self, envelope: Envelope) -> None:
         """A mail has come in whole."""
         body = envelope.original_content or b""
-        message = parse(body)
-        head = b"\n".join([str(envelope.mail_from).encode(), *map(str.encode, envelope.rcpt_tos), headers_of(message)])
-        self.heads.append(head)
-        self.refused += [f"te zien zonder de mail te openen: {word}" for word in self.canaries if word.encode() in head]
-        for address in envelope.rcpt_tos:
-            self._read(self.accounts[address], message, body)
-
-    def _read(self, account: Account, message: EmailMessage, body: bytes) -> None:
         try:
-            delivery = delivery_of(message)
-            mail = None if is_encrypted(message) else read_mail(message)
+            opened = open_mail(body)
         except MailRefused as why:
             self.refused.append(str(why))
             return
-        self.journal.record(account.creditor, delivery, body, mail.soort if mail else "versleuteld")
+        head = b"\n".join([str(envelope.mail_from).encode(), *map(str.encode, envelope.rcpt_tos), opened.head])
+        self.heads.append(head)
+        self.refused += [f"te zien zonder de mail te openen: {word}" for word in self.canaries if word.encode() in head]
+        for address in envelope.rcpt_tos:
+            self._read(self.accounts[address], opened, body)
+
+    def _read(self, account: Account, opened: OpenMail, body: bytes) -> None:
+        try:
+            mail = None if opened.is_encrypted else read_mail(opened)
+        except MailRefused as why:
+            self.refused.append(str(why))
+            return
+        self.journal.record(account.creditor, opened.delivery, body, mail.soort if mail else "versleuteld")
         if mail is not None:
             self._answer(account, mail)
 

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from email.message import EmailMessage
+from email.header import decode_header, make_header
 from email.parser import BytesParser
-from email.policy import default
+from email.policy import compat32
 from typing import Any, Final
 
 from msgspec import Struct
@@ -44,46 +44,56 @@ class Mail(Struct, frozen=True):
     view: Mapping[str, Any]
 
 
-def parse(body: bytes) -> EmailMessage:
-    return BytesParser(policy=default).parsebytes(body)
+class OpenMail(Struct, frozen=True):
+    """`head`: every header of every part, which is what can be seen without opening the mail; `parts`: content by
+    type."""
+
+    delivery: str
+    head: bytes
+    parts: Mapping[str, list[bytes]]
+
+    @property
+    def is_encrypted(self) -> bool:
+        return "application/pkcs7-mime" in self.parts
+
+    def only(self, kind: str) -> bytes:
+        found = self.parts.get(kind, [])
+        if len(found) != 1:
+            raise MailRefused(f"niet precies een deel {kind}")
+        return found[0]
 
 
-def delivery_of(message: EmailMessage) -> str:
-    """Raises MailRefused."""
+def open_mail(body: bytes) -> OpenMail:
+    """Raises MailRefused where it does not say about which delivery it is."""
+    message = BytesParser(policy=compat32).parsebytes(body)
     found = _MESSAGE_ID.fullmatch(str(message["Message-ID"]).strip())
     if found is None or found[1] not in str(message["Subject"]):
         raise MailRefused("Message-ID of onderwerp zonder kenmerk")
-    return found[1]
+    parts: dict[str, list[bytes]] = {}
+    head: list[str] = []
+    for part in message.walk():
+        head += [f"{name}: {_shown(str(value))}" for name, value in part.items()]
+        if isinstance(content := part.get_payload(decode=True), bytes):
+            parts.setdefault(part.get_content_type(), []).append(content)
+    return OpenMail(found[1], "\n".join(head).encode(), parts)
 
 
-def is_encrypted(message: EmailMessage) -> bool:
-    return message.get_content_type() == "application/pkcs7-mime"
+def _shown(value: str) -> str:
+    """A header as a mail program shows it (RFC 2047)."""
+    return str(make_header(decode_header(value))) if "=?" in value else value
 
 
-def headers_of(message: EmailMessage) -> bytes:
-    """Every header, of every part: what is visible without opening the mail, and the names of its attachments."""
-    return "\n".join(f"{name}: {value}" for part in message.walk() for name, value in part.items()).encode()
-
-
-def read_mail(message: EmailMessage) -> Mail:
+def read_mail(mail: OpenMail) -> Mail:
     """Raises MailRefused."""
-    delivery, text, html = delivery_of(message), _part(message, "plain"), _part(message, "html")
+    text, html = mail.only("text/plain").decode(), mail.only("text/html").decode()
     facts = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
-    soort = _soort(text)
+    soort, is_bare = _soort(text), text.startswith("BERICHT")
     link = _one_link(text, html) if soort in _ASKS else None
-    code = None if text.startswith("BERICHT") else _code(message, delivery)
-    if link is not None and code is None and not text.startswith("BERICHT"):
+    code = None if is_bare else _code(mail)
+    if link is not None and code is None and not is_bare:
         raise MailRefused("een brief zonder code")
     references = tuple(filter(None, (facts.get("Klantnummer bij u"), code)))
-    return Mail(delivery, soort, link, references, _view(delivery, soort, facts, text))
-
-
-def _part(message: EmailMessage, subtype: str) -> str:
-    found = [part for part in message.walk() if part.get_content_type() == f"text/{subtype}"]
-    if len(found) != 1:
-        raise MailRefused(f"niet precies een deel text/{subtype}")
-    content = found[0].get_content()
-    return content if isinstance(content, str) else ""
+    return Mail(mail.delivery, soort, link, references, _view(mail.delivery, soort, facts, text))
 
 
 def _one_link(text: str, html: str) -> str:
@@ -93,12 +103,13 @@ def _one_link(text: str, html: str) -> str:
     return str(links[0][0])
 
 
-def _code(message: EmailMessage, delivery: str) -> str | None:
+def _code(mail: OpenMail) -> str | None:
     """From the letter, which must be there and be about this delivery."""
-    letters = [part.get_content() for part in message.walk() if part.get_content_type() == "application/pdf"]
-    if len(letters) != 1 or not letters[0].startswith(b"%PDF-") or delivery not in lines(letters[0]):
-        raise MailRefused("geen brief, of een brief zonder kenmerk")
-    return code_in(letters[0])
+    letter = mail.only("application/pdf")
+    said = lines(letter) if letter.startswith(b"%PDF-") else []
+    if mail.delivery not in said:
+        raise MailRefused("een brief zonder kenmerk")
+    return code_in(said)
 
 
 def _soort(text: str) -> str:

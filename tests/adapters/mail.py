@@ -1,5 +1,8 @@
 """What the tests of the email adapter share."""
 
+from email.message import EmailMessage
+from email.parser import BytesParser
+from email.policy import default
 from typing import Any
 
 import msgspec
@@ -10,7 +13,6 @@ from gateway.contract import (
     Draft,
     Endpoint,
 )
-from gateway.sandbox.mail_reader import parse
 
 SENDER = "kennisgeving@gateway.example"
 KEY = bytes(range(32))
@@ -22,6 +24,10 @@ def writer(settings: dict[str, object] | None = None, creditor: dict[str, object
     channel = Email(surroundings({"afzender": SENDER, "relais": "smtp://relais.example", **(settings or {})}))
     table = {"adres": "schuldhulp@energie.example", **(creditor or {})}
     return channel.link(Endpoint("energie", "Energie Voorbeeld B.V.", table, 8))
+
+
+def parse(body: bytes) -> EmailMessage:
+    return BytesParser(policy=default).parsebytes(body)
 
 
 def parts(body: bytes) -> dict[str, Any]:

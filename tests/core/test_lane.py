@@ -135,9 +135,16 @@ def test_a_later_message_holds_up_the_next_one_for_72_hours_at_most() -> None:
     assert not decide(notice, Transient(SAID), NOW + BLOCKS_AT_MOST, 0, POLICY).releases_next
 
 
-@pytest.mark.parametrize(("state", "after"), [(State.DELIVERED, State.RETRYING), (State.CONFIRMED, State.CONFIRMED)])
-def test_a_bounce_goes_to_the_next_channel_unless_there_is_an_answer(state: State, after: State) -> None:
-    assert bounced(structs.replace(STANDING, state=state, proof=1), NOW).state is after
+@pytest.mark.parametrize("state", State)
+def test_a_bounce_moves_only_what_was_handed_over_and_no_more(state: State) -> None:
+    decision = bounced(structs.replace(STANDING, state=state, proof=1), NOW)
+    assert (decision and decision.state) == (State.RETRYING if state in (State.DELIVERED, State.CLOSED) else None)
+
+
+def test_a_bounce_on_the_last_channel_ends_with_a_task() -> None:
+    decision = bounced(structs.replace(STANDING, state=State.DELIVERED, proof=1, channels=(STANDING.channel,)), NOW)
+    assert decision
+    assert (decision.state, decision.task, decision.events) == (State.FAILED, "teruggekomen", ("bezorging-mislukt",))
 
 
 @given(tries=st.integers(0, 500), ago=st.integers(0, 300), jitter=st.floats(0, 1, exclude_max=True))

@@ -9,6 +9,7 @@ When it ends, every event that the gateway wrote is held against `schemas/gebeur
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -107,6 +108,11 @@ class Town:
     mail: MailCreditor | None = None
     _gateway: Gateway | None = None
     _run: asyncio.Task[None] | None = None
+
+    @property
+    def anchor(self) -> ssl.SSLContext:
+        """For whoever calls the gateway."""
+        return ssl.create_default_context(cafile=self.pki.authority.certificate)
 
     # -- the gateway ------------------------------------------------------------------------------------------------
 

@@ -180,7 +180,7 @@ def test_a_ledger_with_creditors_of_its_own_is_left_alone(tmp_path: Path) -> Non
         '[[schuldeiser]]\nid = "eigen"\nnaam = "Eigen B.V."\nkanalen = ["webhook"]\n'
         '[schuldeiser.webhook]\nurl = "https://eigen.example/"\nsleutels = ["file:sleutel.whsec"]\n'
     )
-    apply = [KENNISGEVING, "schuldeisers", "apply", "--bestand", own / "register.toml"]
+    apply = [str(KENNISGEVING), "schuldeisers", "apply", "--bestand", str(own / "register.toml")]
     subprocess.run(apply, env=environment, check=True)
     done = demo(tmp_path, "--once", "--ledger", f"sqlite:///{own / 'ledger.db'}")
     assert (done.returncode, "eigen schuldeisersregister" in done.stderr) == (2, True)

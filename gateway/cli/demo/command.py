@@ -62,14 +62,18 @@ def demo(
     ledger: Annotated[str | None, option("--ledger", "Met dit grootboek: postgresql://… of sqlite:///…")] = None,
     directory: Annotated[Path | None, option("--map", "Bewaar alles hierin, ook na afloop; moet leeg zijn.")] = None,
 ) -> int:
-    """0 only if every delivery reached its creditor and every answer is recorded. On failure the directory stays."""
+    """0 only if every delivery reached its creditor and every answer is recorded; if not, the directory stays."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     place = _empty(directory) if directory else Path(tempfile.mkdtemp(prefix="kennisgeving-demo-"))
-    with (place / "gateway.log").open("w", encoding="utf-8") as log:
-        configure(log)
-        sys.excepthook = sys.__excepthook__  # there is someone watching
-        code = run(_demo(Wishes(place, once, amqp, ledger)))
-    if code == 0 and directory is None:
-        shutil.rmtree(place)
+    code = 0
+    try:
+        with (place / "gateway.log").open("w", encoding="utf-8") as log:
+            configure(log)
+            sys.excepthook = sys.__excepthook__  # there is someone watching
+            code = run(_demo(Wishes(place, once, amqp, ledger)))
+    finally:
+        if code == 0 and directory is None:
+            shutil.rmtree(place)
     return code
 
 
