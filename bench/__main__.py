@@ -6,6 +6,7 @@ the last event in its queue. Machines differ by tens of per cent from day to day
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,13 +59,13 @@ def watched(given: argparse.Namespace, console: Console) -> list[Run]:
 def main(arguments: Sequence[str] | None = None) -> int:
     given = parse(arguments)
     console = Console(stderr=True)
+    load_before = os.getloadavg()[0]
     runs = watched(given, console)
-    text = table(runs)
-    sys.stdout.write(text)
+    sys.stdout.write(table(runs))
     if given.only:
         return 0
     if not given.quick:
-        RESULTS.write_text(document(runs, given.notices))
+        RESULTS.write_text(document(runs, given.notices, load_before))
     return 0 if ratio(runs) >= given.at_least else 1
 
 

@@ -38,8 +38,8 @@ def table(runs: Sequence[Run]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def document(runs: Sequence[Run], notices: int) -> str:
-    """RESULTS.md: the table, what it was measured on, and how far the rounds lay apart."""
+def document(runs: Sequence[Run], notices: int, load_before: float) -> str:
+    """RESULTS.md: the table, what it was measured on and how busy that was, and how far the rounds lay apart."""
     rounds = [
         f"- {name}: {spread(run.settled for run in runs if run.program == name)} settled per second"
         for name in _summaries(runs)
@@ -61,6 +61,7 @@ Rounds, {len(runs) // 2} of each program in turns:
 Machine:
 
 {chr(10).join("- " + fact for fact in machine())}
+- load average of the machine when it began: {load_before:.1f}
 """
 
 

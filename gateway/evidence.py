@@ -90,7 +90,8 @@ class Testimony:
 
     def settlement(self, claimed: Claimed, decision: Decision, outcome: Outcome, at: int) -> Settlement:
         """The decision with its events and tasks, and with the answer where the reply carried one."""
-        events = [self._event(name, claimed, decision, at) for name in decision.events]
+        level = outcome.proof if isinstance(outcome, HandedOver) else 0
+        events = [self._event(name, claimed, level, at) for name in decision.events]
         tasks = [self._task(decision.task, claimed, at)] if decision.task else []
         raw = outcome.answer if isinstance(outcome, HandedOver) else None
         if raw is None:
@@ -180,7 +181,7 @@ class Testimony:
             proof=decision.proof,
             channel=decision.channel,
             next_action_at=decision.next_action_at,
-            events=tuple(self._event(name, subject, decision, at) for name in decision.events),
+            events=tuple(self._event(name, subject, 0, at) for name in decision.events),
             tasks=(self._task(decision.task, subject, at),) if decision.task else (),
         )
 
@@ -190,8 +191,9 @@ class Testimony:
         said = meaning(answer)
         return receipt_effect(state, proof) if said == "receipt" else answer_effect(state, said)
 
-    def _event(self, name: str, about: About, decision: Decision, at: int) -> Event:
-        proof = decision.proof if name in ("bezorging-afgeleverd", "ontvangst-bevestigd") else None
+    def _event(self, name: str, about: About, level: int, at: int) -> Event:
+        """`level`: strength of the proof that the attempt itself gave."""
+        proof = level if name in ("bezorging-afgeleverd", "ontvangst-bevestigd") else None
         channel = about.channel if name == "bezorging-afgeleverd" else None
         return self._about(name, about, at, kanaal=channel, bewijskracht=proof)
 

@@ -36,4 +36,4 @@ def parts(body: bytes) -> dict[str, Any]:
 
 def changed(message: Draft, **fields: Any) -> Draft:
     view = msgspec.structs.replace(message.view, **fields)
-    return msgspec.structs.replace(message, view=view, view_json=msgspec.json.encode(view))
+    return msgspec.structs.replace(message, view_json=msgspec.json.encode(view))

@@ -16,7 +16,7 @@ from gateway.contract import DeliveryId, Inbound
 from gateway.core.standard_webhooks import sign, signing_key
 from gateway.ledger import schema
 from gateway.ledger.evidence import Callback
-from gateway.sandbox.bericht_xml import write_answer
+from gateway.sandbox.bericht_xml import write_answer, write_receipt
 from gateway.sandbox.decisions import know_nobody
 from gateway.seal import aad
 from tests.flow.desk import notice
@@ -76,18 +76,31 @@ async def test_an_answer_is_kept_with_its_bytes_moves_the_delivery_and_is_told(
         assert told["antwoord"] == json.loads(wire)
         assert told["antwoord"]["totEnMet"]
         assert (told["bezorging"], len(kept), kept[0].creditor) == (row.id, 1, "energie")
-        moves = [one for one in await town.rows(schema.transition) if one.after == "bevestigd"]
+        moves = [one for one in await town.rows(schema.transition) if one.after == "bevestigd" != one.before]
         assert [one.happening for one in moves] == ["bevestigend_antwoord"]
 
 
-@pytest.mark.parametrize("channel", ["sftp:confirms", "cjib"])
-async def test_a_receipt_is_told_before_the_answer(sqlite_url: str, tmp_path: Path, channel: str) -> None:
-    async with running(tmp_path, sqlite_url, [neighbour("energie", channel)]) as town:
-        await town.send(notice("SHV-1", 1, "energie"))
+async def test_a_receipt_comes_before_the_answer_and_is_told_by_itself(sqlite_url: str, tmp_path: Path) -> None:
+    async with running(tmp_path, sqlite_url, [neighbour("energie", "sftp")]) as town:
+        row = await handed_over(town, "energie")
+        assert town.sftp is not None
+        outbox = town.sftp.accounts["energie"].outbox
+        (outbox / "ontvangst.xml").write_bytes(write_receipt(row.id))
+        (received,) = await town.reach("ontvangen")
+        assert received.proof == 2
+        (outbox / "antwoord.xml").write_bytes(write_answer(row.id, PAUSE))
         await town.reach("bevestigd")
         names = [name for name, _ in await town.told("energie")]
-        assert sorted(names) == ["antwoord-ontvangen", "bezorging-afgeleverd", "ontvangst-bevestigd"]
-        assert names.index("ontvangst-bevestigd") < names.index("antwoord-ontvangen")
+        assert names == ["bezorging-afgeleverd", "ontvangst-bevestigd", "antwoord-ontvangen"]
+
+
+async def test_an_api_that_says_received_at_once_hands_over_at_level_two(sqlite_url: str, tmp_path: Path) -> None:
+    async with running(tmp_path, sqlite_url, [neighbour("energie", "cjib")]) as town:
+        await town.send(notice("SHV-1", 1, "energie"))
+        await town.reach("bevestigd")
+        assert (await town.hears("bezorging-afgeleverd"))["bewijskracht"] == 2
+        names = [name for name, _ in await town.told("energie")]
+        assert names == ["bezorging-afgeleverd", "ontvangst-bevestigd", "antwoord-ontvangen"]
 
 
 async def test_a_refusal_is_an_answer_like_any_other(sqlite_url: str, tmp_path: Path) -> None:
@@ -321,7 +334,7 @@ async def test_what_came_back_goes_by_the_next_channel_at_once(ledger_url: str, 
 
 async def _is_on(town: Town, channel: str) -> bool:
     row = await town.delivery("energie")
-    return row.channel == channel and row.state == "afgeleverd"
+    return bool(row.channel == channel and row.state == "afgeleverd")
 
 
 async def test_what_came_back_on_the_last_channel_fails_with_a_task(ledger_url: str, tmp_path: Path) -> None:
