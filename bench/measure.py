@@ -105,7 +105,11 @@ def _fields(stat: Path) -> list[str]:
 def machine() -> list[str]:
     """What the figures depend on, one fact a line."""
     processor = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model" in line),
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
         platform.machine(),
     )
     libraries = ("aio-pika", "aiohttp", "asyncpg", "msgspec", "SQLAlchemy", "uvloop")

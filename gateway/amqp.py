@@ -10,15 +10,18 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import cast
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError, PublishError
 from aiormq import Channel as UnderlayChannel
+from aiormq.abc import DeliveredMessage
 from msgspec import Struct
 from pamqp.commands import Basic
 
+from gateway.amqp_properties import tolerate
 from gateway.core.notice import Sender
 from gateway.intake import Arrival, Intake, Quarantined, Verdict
 from gateway.ledger.engine import LedgerAway
@@ -36,6 +39,11 @@ PAUSES = (0.2, 0.5, 1.0, 2.0)
 WATCH = 2.0
 """Seconds between two looks at whether we still consume."""
 CONFIRM_TIMEOUT = 30.0
+READY_WITHIN = 1.0
+"""Seconds that events wait for a broker that is away before they are given back to the outbox."""
+HEADERS_KEPT = 50
+HEADER_KEPT = 1000
+"""Of a quarantined message: how many headers, and of how many characters."""
 LEDGER_PAUSE = 0.5
 AWAY = (OSError, AMQPError, ChannelInvalidStateError, TimeoutError)
 """How a lost broker shows; the use of a channel that is gone is a RuntimeError in aiormq."""
@@ -72,6 +80,7 @@ class Broker(Struct, frozen=True):
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AbstractConnection]:
         """Raises OSError, AMQPError."""
+        tolerate()
         connection = await aio_pika.connect(self.url, ssl_context=self.tls, timeout=10)
         try:
             yield connection
@@ -165,7 +174,7 @@ class _Session:
         self._intake = intake
         self._senders = senders
         self._say = say
-        self._inbox: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+        self._inbox: asyncio.Queue[DeliveredMessage] = asyncio.Queue()
         self._tag: str | None = None
 
     async def run(self) -> None:
@@ -182,23 +191,26 @@ class _Session:
             await asyncio.gather(work, watch, return_exceptions=True)
 
     async def _consume(self) -> None:
-        queue = await self._channel.get_queue(self._topology.intake, ensure=False)
-        self._tag = await queue.consume(self._inbox.put)
+        """Messages come as they are: whatever is wrong with one is found in `_settle`, so none is left out of an ack."""
+        begun = await (await self._underlay()).basic_consume(self._topology.intake, self._inbox.put)
+        self._tag = begun.consumer_tag
         self._say(True)
 
     async def _pause(self) -> None:
         """Stop receiving; what is in hand stays unacked on the open channel."""
         if self._tag is not None:
-            queue = await self._channel.get_queue(self._topology.intake, ensure=False)
             tag, self._tag = self._tag, None
             self._say(False)
-            await queue.cancel(tag)
+            await (await self._underlay()).basic_cancel(tag)
+
+    async def _underlay(self) -> UnderlayChannel:
+        return cast(UnderlayChannel, await self._channel.get_underlay_channel())
 
     async def _watch(self) -> None:
         """Ends when the channel is gone or the broker has cancelled our consumer."""
         while True:
             await asyncio.sleep(WATCH)
-            underlay = cast(UnderlayChannel, await self._channel.get_underlay_channel())
+            underlay = await self._underlay()
             lost = self._tag is not None and self._tag not in underlay.consumers
             if self._channel.is_closed or underlay.is_closed or lost:
                 log.warning("consumer_lost", wachtrij=self._topology.intake)
@@ -212,7 +224,7 @@ class _Session:
                 batch.append(self._inbox.get_nowait())
             await self._settle(batch)
 
-    async def _settle(self, batch: list[AbstractIncomingMessage]) -> None:
+    async def _settle(self, batch: list[DeliveredMessage]) -> None:
         verdicts = await self._accept([_arrival(message, self._senders) for message in batch])
         parked = [
             self._park(message, verdict.reason)
@@ -220,10 +232,9 @@ class _Session:
             if isinstance(verdict, Quarantined)
         ]
         await asyncio.gather(*parked)
-        underlay = await self._channel.get_underlay_channel()
         tag = batch[-1].delivery_tag
         if tag is not None:
-            await underlay.basic_ack(tag, multiple=True)
+            await (await self._underlay()).basic_ack(tag, multiple=True)
 
     async def _accept(self, arrivals: list[Arrival]) -> Sequence[Verdict]:
         """The verdicts, however long the ledger is away."""
@@ -239,45 +250,48 @@ class _Session:
                 await self._consume()
             return verdicts
 
-    async def _park(self, message: AbstractIncomingMessage, reason: str) -> None:
+    async def _park(self, message: DeliveredMessage, reason: str) -> None:
         """Republish what nobody can be held to, unchanged, with the reason in a header."""
+        properties = message.header.properties
         copy = aio_pika.Message(
             message.body,
-            headers={**_plain(message.headers), "x-reden": reason},
-            content_type=message.content_type,
-            message_id=message.message_id,
+            headers={**_plain(properties.headers or {}), "x-reden": reason},
+            content_type=properties.content_type,
+            message_id=properties.message_id,
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
         )
         await self._channel.default_exchange.publish(copy, self._topology.parked, timeout=CONFIRM_TIMEOUT)
 
 
 def _plain(headers: Mapping[str, object]) -> dict[str, str | int | bool]:
-    """Headers that can be sent on; nested tables of a stranger are left behind."""
-    return {name: value for name, value in headers.items() if isinstance(value, str | int | bool)}
+    """Headers that can be sent on in one frame; what else a stranger put there is left behind."""
+    plain = ((name, value) for name, value in headers.items() if isinstance(value, str | int | bool))
+    return {name: value for name, value in islice(plain, HEADERS_KEPT) if len(str(value)) <= HEADER_KEPT}
 
 
-def _arrival(message: AbstractIncomingMessage, senders: Mapping[str, Sender]) -> Arrival:
+def _arrival(message: DeliveredMessage, senders: Mapping[str, Sender]) -> Arrival:
     """The message as intake takes it: binary mode has the attributes in headers."""
+    properties = message.header.properties
     attributes = {
         name.removeprefix(prefix): value
-        for name, value in message.headers.items()
+        for name, value in (properties.headers or {}).items()
         for prefix in _BINARY_PREFIXES
         if name.startswith(prefix)
     }
-    content_type = message.content_type or ""
+    content_type = properties.content_type or ""
     structured = content_type.startswith(STRUCTURED) or not attributes
     return Arrival(
         door="amqp",
-        sender=senders.get(message.user_id or ""),
+        sender=senders.get(properties.user_id or ""),
         body=message.body,
         attributes=None if structured else attributes,
         content_type=content_type,
-        user=message.user_id,
+        user=properties.user_id,
     )
 
 
 class Publisher:
-    """Publishes events; `publish` waits while the broker is away, for the outbox keeps what is not confirmed."""
+    """Publishes events. While the broker is away it confirms nothing: the outbox keeps them, and the feed goes on."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -300,7 +314,11 @@ class Publisher:
 
     async def publish(self, publications: Sequence[Publication]) -> list[str]:
         """All at once with pipelined confirms; returns the ids confirmed, or returned because no queue wanted them."""
-        await self._ready.wait()
+        try:
+            async with asyncio.timeout(READY_WITHIN):
+                await self._ready.wait()
+        except TimeoutError:
+            return []
         if self._channel is None:
             return []
         confirmed = await asyncio.gather(*(self._publish(self._channel, one) for one in publications))

@@ -6,7 +6,7 @@ stop taking in ─► finish or give back what is in flight ─► publish what 
 import asyncio
 import os
 import ssl
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
 
 from gateway.amqp import Broker, Consumer, Publisher, Topology
@@ -174,7 +174,7 @@ class Gateway:
         """Bring the ledger to the current schema and put the register in force; raises LedgerAway, TablesRefused."""
         await self.ledger.run(upgrade)
         if self.config.register is not None and await self.ledger.run(register_rows.revision) == 0:
-            await apply_register(self.ledger, self.clock, Path(self.config.register.file))
+            await apply_register(self.ledger, self.clock, read_register(Path(self.config.register.file)))
         await self._load_register()
 
     async def run(self) -> None:
@@ -276,9 +276,9 @@ class Gateway:
         return reasons
 
 
-async def apply_register(ledger: Ledger, clock: Clock, file: Path) -> dict[str, Creditor | None]:
-    """Put the register in `file` in force; returns the entries that changed (None: taken out). Raises TablesRefused."""
-    new = {creditor.id: creditor for creditor in read_register(file)}
+async def apply_register(ledger: Ledger, clock: Clock, creditors: Iterable[Creditor]) -> dict[str, Creditor | None]:
+    """Put `creditors` in force as the whole register; returns the entries that changed (None: taken out)."""
+    new = {creditor.id: creditor for creditor in creditors}
     old = {id_: creditor_from_json(text) for id_, text in (await ledger.run(register_rows.entries)).items()}
     changed: dict[str, Creditor | None] = {id_: entry for id_, entry in new.items() if old.get(id_) != entry}
     changed |= dict.fromkeys(id_ for id_ in old if id_ not in new)

@@ -230,6 +230,8 @@ class Dispatch:
         lane = (claimed.creditor, claimed.channel)
         if lane in self._links.closed:
             return self._end(claimed, RefusedForGood(Evidence("kanaal_gesloten")))
+        if claimed.creditor not in self._links.register.by_id:
+            return self._end(claimed, RefusedForGood(Evidence("niet_in_register")))
         link = self._links.link(lane)
         if link is None:
             return self._end(claimed, OwnFault(Evidence("instelling")))

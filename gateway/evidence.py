@@ -27,7 +27,6 @@ from gateway.seal import Sealer, aad
 TASK_DETAILS = {
     "kanaal_geweigerd": "De schuldeiser weigert dit bericht op zijn laatste kanaal. Neem contact op.",
     "opgegeven": "Binnen de termijn is het op geen kanaal gelukt. Neem contact op met de schuldeiser.",
-    "uitgeweken": "Er is geen ander kanaal meer. Neem contact op met de schuldeiser.",
     "kanaal_gesloten": "De schuldeiser meldt dat dit adres niet meer bestaat. Pas het register aan.",
     "bericht_opgehouden": "Dit bericht is al 72 uur niet bezorgd; het volgende bericht gaat voor.",
     "antwoord_ongeldig": "De schuldeiser gaf een antwoord dat niet aan het contract voldoet.",

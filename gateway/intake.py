@@ -166,6 +166,8 @@ class Intake:
 
     async def _commit(self, read: Sequence[Checked | Refusal]) -> list[Verdict]:
         """One transaction for all of them."""
+        if not self._desk.links.is_loaded:
+            raise LedgerAway("het register is nog niet geladen")
         now = self._clock.micros()
         checked = [one for one in read if isinstance(one, Checked)]
         identities = {(one.source, one.event_id) for one in checked}

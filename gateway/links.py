@@ -19,6 +19,8 @@ class Links:
     def __init__(self, channels: Mapping[str, Channel]) -> None:
         self.channels = channels
         self.register = Register(())
+        self.is_loaded = False
+        """A register is in force; until then nobody can say to whom a message goes."""
         self.closed: frozenset[Lane] = frozenset()
         """Lanes whose peer said that it is gone (410), until the register changes there."""
         self._links: dict[Lane, Link] = {}
@@ -27,6 +29,7 @@ class Links:
         """Put another register in force; links of entries that changed are closed and opened anew when needed."""
         old, self.register = self.register, Register(creditors)
         self.closed = frozenset(closed)
+        self.is_loaded = True
         gone = [lane for lane in self._links if old.by_id.get(lane[0]) != self.register.by_id.get(lane[0])]
         for lane in gone:
             await self._links.pop(lane).aclose()

@@ -52,7 +52,7 @@ async def _apply(config: Config, file: Path | None, only_show: bool) -> int:
         elif only_show:
             say(f"{path}: {len(changes)} verschillen, niets doorgevoerd (--droog)")
         else:
-            await apply_register(ledger, Clock(), path)
+            await apply_register(ledger, Clock(), new)
             say(f"{path}: {len(changes)} verschillen doorgevoerd; {len(new)} schuldeisers")
     return 0
 

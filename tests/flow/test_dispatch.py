@@ -13,7 +13,7 @@ from gateway.app import apply_register
 from gateway.clock import Clock
 from gateway.contract import Draft, Endpoint, Link, OpenDelivery, Outcome, Parcel, Receive, Rendition
 from gateway.core import lane
-from gateway.register import load_channels
+from gateway.register import load_channels, read_register
 from tests.flow.desk import notice, progress
 from tests.flow.running import Town, Window, neighbour, running
 from tests.servers import PostgreSQL
@@ -182,7 +182,7 @@ async def _rename(town: Town, old: str, new: str) -> None:
     """Apply a register in which one name is another, and wait until the gateway has it."""
     file = town.directory / "schuldeisers.toml"
     file.write_text(file.read_text().replace(old, new))
-    assert await apply_register(town.ledger, Clock(), file)
+    assert await apply_register(town.ledger, Clock(), read_register(file))
 
     async def is_open() -> bool:
         return not town.gateway.links.closed

@@ -17,6 +17,7 @@ from gateway.clock import Clock
 from gateway.config import Config, read_config
 from gateway.ledger import register as register_rows
 from gateway.pki import DevPki, make_dev_pki, write_secret
+from gateway.register import read_register
 from gateway.sandbox.creditors import Creditors
 from gateway.sandbox.dossiers import Dossier, dossiers, gemeenten
 from gateway.sandbox.register import Entry, entries, to_toml
@@ -129,4 +130,4 @@ async def _put_register_in_force(config: Config, ours: set[str], clock: Clock) -
         if present - ours:
             raise WrongUse("dit grootboek heeft een eigen schuldeisersregister; neem voor de demo een lege database")
         if config.register is not None:
-            await apply_register(ledger, clock, Path(config.register.file))
+            await apply_register(ledger, clock, read_register(Path(config.register.file)))
