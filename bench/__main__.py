@@ -7,6 +7,7 @@ the last event in its queue. Machines differ by tens of per cent from day to day
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,6 +59,7 @@ def watched(given: argparse.Namespace, console: Console) -> list[Run]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = parse(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwind, so that no server is left behind
     console = Console(stderr=True)
     load_before = os.getloadavg()[0]
     runs = watched(given, console)

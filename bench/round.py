@@ -111,10 +111,14 @@ async def run(where: Stage, which: str, load: Load, progress: Progress) -> Run:
     ledger = where.ledger()
     with tempfile.TemporaryDirectory(prefix="kennisgeving-bench-") as directory:
         program = PROGRAMS[which](Path(directory), where.rabbitmq.url(), ledger, where.receiver)
+
+        def told(what: str, done: int, of: int) -> None:
+            progress(f"{program.name}: {what}", done, of)
+
         try:
             pid = await program.start()
             async with Publisher(where.rabbitmq.url(SENDER)) as publisher:
-                found = await Round(where.creditors, program, pid, ledger, publisher, progress).play(load)
+                found = await Round(where.creditors, program, pid, ledger, publisher, told).play(load)
             program.stop()
             return found
         finally:

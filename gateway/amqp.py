@@ -18,6 +18,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError, PublishError
 from aiormq import Channel as UnderlayChannel
 from aiormq.abc import DeliveredMessage
+from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity, ChannelPreconditionFailed
 from msgspec import Struct
 from pamqp.commands import Basic
 
@@ -107,6 +108,8 @@ async def _forever(name: str, session: Callable[[], Awaitable[None]]) -> None:
         started = asyncio.get_running_loop().time()
         try:
             await session()
+        except (ChannelNotFoundEntity, ChannelPreconditionFailed, ChannelAccessRefused) as why:
+            log.error("topology_refused", stap=name, reden=str(why))
         except AWAY as why:
             log.warning("broker_away", stap=name, fout=type(why).__name__)
         if asyncio.get_running_loop().time() - started > max(PAUSES):
@@ -191,7 +194,7 @@ class _Session:
             await asyncio.gather(work, watch, return_exceptions=True)
 
     async def _consume(self) -> None:
-        """Messages come as they are: whatever is wrong with one is found in `_settle`, so none is left out of an ack."""
+        """Messages come as they are: what is wrong with one is found in `_settle`, so an ack skips none."""
         begun = await (await self._underlay()).basic_consume(self._topology.intake, self._inbox.put)
         self._tag = begun.consumer_tag
         self._say(True)

@@ -36,7 +36,7 @@ from gateway.timers import Timers
 
 log = logger(__name__)
 
-PATIENCE = 30.0
+PATIENCE = 22.0
 """Seconds that what is in flight gets to end when the gateway stops (contract: SIGTERM)."""
 LAST_EVENTS = 5.0
 REGISTER_EVERY = 5.0

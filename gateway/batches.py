@@ -11,8 +11,11 @@ log = logger(__name__)
 
 T = TypeVar("T")
 
+WORTH_A_COMMIT = 64
+"""Items that make a good batch: larger ones win only a few per cent more."""
 LINGER = 0.004
-"""Seconds that a batch gathers while more is under way; an idle gateway never waits."""
+LINGER_AT_MOST = 0.02
+"""Seconds that a smaller batch gathers, bit by bit, while more is under way; an idle gateway never waits."""
 LEDGER_PAUSE = 0.5
 """Seconds before the ledger is tried again after it was away."""
 
@@ -55,13 +58,18 @@ class Batches(Generic[T]):
     async def run(self) -> None:
         while True:
             await self._wake.wait()
-            if self._more_coming() and len(self._items) < self._most:
-                await asyncio.sleep(LINGER)
+            await self._gather()
             batch, self._items = self._items[: self._most], self._items[self._most :]
             await self._write(batch)
             if not self._items:
                 self._wake.clear()
                 self._idle.set()
+
+    async def _gather(self) -> None:
+        waited = 0.0
+        while self._more_coming() and len(self._items) < WORTH_A_COMMIT and waited < LINGER_AT_MOST:
+            await asyncio.sleep(LINGER)
+            waited += LINGER
 
     async def _write(self, batch: list[T]) -> None:
         while True:

@@ -109,7 +109,7 @@ class Dispatch:
         self._stopping = False
         self._claimed_last = asyncio.Event()
         self._freezing = Batches("vastleggen", self._freeze, spoiled=self._drop, more_coming=self._is_busy)
-        self._settling = Batches("afrekenen", self._settle, spoiled=self._forget, more_coming=self._is_busy)
+        self._settling = Batches("afrekenen", self._settle, spoiled=self._forget, more_coming=self._is_sending)
 
     def wake(self, lanes: Iterable[Lane], at: int = 0) -> None:
         """These lanes have work from the instant `at` (epoch µs; 0: now)."""
@@ -277,6 +277,10 @@ class Dispatch:
 
     def _is_busy(self) -> bool:
         return len(self._attempts) >= BUSY_FROM
+
+    def _is_sending(self) -> bool:
+        """Nobody waits for an outcome to be written, so the first waits for those that come with it."""
+        return bool(self._attempts)
 
     def _pump(self, lane: Lane) -> None:
         """Start what the lane's concurrency, rate and hold allow now."""

@@ -28,6 +28,7 @@ TASK_DETAILS = {
     "kanaal_geweigerd": "De schuldeiser weigert dit bericht op zijn laatste kanaal. Neem contact op.",
     "opgegeven": "Binnen de termijn is het op geen kanaal gelukt. Neem contact op met de schuldeiser.",
     "kanaal_gesloten": "De schuldeiser meldt dat dit adres niet meer bestaat. Pas het register aan.",
+    "eigen_fout": "Een fout aan onze kant houdt dit bericht al een dag op. Zie het logboek en kennisgeving check.",
     "bericht_opgehouden": "Dit bericht is al 72 uur niet bezorgd; het volgende bericht gaat voor.",
     "antwoord_ongeldig": "De schuldeiser gaf een antwoord dat niet aan het contract voldoet.",
     "teruggekomen": "Het bericht is teruggekomen en er is geen ander kanaal. Neem contact op.",
@@ -106,7 +107,7 @@ class Testimony:
             decision,
             steps=(*decision.steps, (effect.happening, effect.state)),
             proof=effect.proof,
-            answer=str(answer.soort),
+            answer=None if meaning(answer) == "receipt" else str(answer.soort),
         )
         events += [self._answer_event(name, claimed, decided.proof, answer, at) for name in effect.events]
         row = self._row(claimed, "answer", source, claimed.creditor, evidence_of(outcome).reply or raw, answer, at)

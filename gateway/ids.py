@@ -3,6 +3,9 @@
 import os
 from collections.abc import Callable
 
+_STOCK = 1024
+"""Bytes of entropy asked for at once; a multiple of 8."""
+
 
 class Uuid7:
     """Gives ids for instants in epoch microseconds (sub-millisecond part in rand_a). Strictly rising within one
@@ -10,13 +13,17 @@ class Uuid7:
 
     def __init__(self, entropy: Callable[[int], bytes] = os.urandom) -> None:
         self._entropy = entropy
+        self._stock = b""
         self._last = 0
 
     def __call__(self, micros: int) -> str:
         self._last = micros = max(micros, self._last + 1)
         millis, rest = divmod(micros, 1000)
         value = (millis << 80) | (0x7 << 76) | ((rest * 4096 // 1000) << 64) | (0x2 << 62)
-        value |= int.from_bytes(self._entropy(8), "big") >> 2
+        if not self._stock:
+            self._stock = self._entropy(_STOCK)
+        taken, self._stock = self._stock[:8], self._stock[8:]
+        value |= int.from_bytes(taken, "big") >> 2
         digits = f"{value:032x}"
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 

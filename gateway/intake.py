@@ -11,7 +11,6 @@ from datetime import date
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy.exc import DBAPIError
 
 from gateway.clock import Clock
 from gateway.core.errors import Code, Violation
@@ -32,6 +31,7 @@ from gateway.seal import SealBroken, Sealer
 log = logger(__name__)
 
 CONTENTION_TRIES = 20
+_BROKEN = Violation("", Code.VALUE_INVALID, "het bericht kan niet worden verwerkt")
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -111,9 +111,12 @@ class Intake:
         read = [self._read(arrival) for arrival in arrivals]
         try:
             return await self._commit(read)
-        except (Contention, DBAPIError, SealBroken):
-            if len(read) == 1:
-                return [await self._commit_alone(read[0])]
+        except LedgerAway:
+            raise
+        except Contention:
+            log.debug("batch_contended", aantal=len(read))
+        except Exception as why:
+            log.exception("batch_not_processed", aantal=len(read), fout=type(why).__name__)
         return [await self._commit_alone(one) for one in read]
 
     async def end_wait(self, gemeente: str, kenmerk: str) -> None:
@@ -130,6 +133,23 @@ class Intake:
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def _read(self, arrival: Arrival) -> Checked | Refusal:
+        """A bug of ours that one message brings out costs that message only: it would come again and again."""
+        try:
+            return self._judge(arrival)
+        except Exception as why:
+            log.exception("message_not_read", fout=type(why).__name__)
+            return Refusal(
+                door=arrival.door,
+                sender=arrival.sender,
+                user=arrival.user,
+                body=arrival.body,
+                violations=(_BROKEN,),
+                source=None,
+                event_id=None,
+                gemeente=None,
+            )
+
+    def _judge(self, arrival: Arrival) -> Checked | Refusal:
         if arrival.attributes is None:
             reading = parse(arrival.body)
         else:
@@ -200,10 +220,11 @@ class Intake:
                 (verdict,) = await self._commit([one])
             except Contention:
                 continue
-            except (DBAPIError, SealBroken) as why:
+            except LedgerAway:
+                raise
+            except Exception as why:
                 log.exception("message_not_processed", fout=type(why).__name__)
-                broken = Violation("", Code.VALUE_INVALID, "het bericht kan niet worden verwerkt")
-                refusal = one if isinstance(one, Refusal) else Refusal.of(one, (broken,))
+                refusal = one if isinstance(one, Refusal) else Refusal.of(one, (_BROKEN,))
                 (verdict,) = await self._commit([refusal])
             return verdict
         raise LedgerAway("te druk")

@@ -8,7 +8,7 @@ from gateway.core.lane import SECOND
 
 T = TypeVar("T")
 
-AHEAD = 3
+AHEAD = 6
 """A lane claims up to so many times its concurrency, so that it seldom waits for the ledger."""
 
 
@@ -30,8 +30,9 @@ class Line(Generic[T]):
         """How many more may be claimed; refilled in batches, not one by one."""
         if now < self.held_until:
             return 0
-        free = AHEAD * self.concurrent - self.claimed
-        return free if free > self.concurrent else 0
+        most = AHEAD * self.concurrent
+        free = most - self.claimed
+        return free if 2 * free >= most else 0
 
     def may_start_at(self, now: int) -> int | None:
         """The instant at which the next attempt may start; None: nothing waits or every slot is taken."""

@@ -24,25 +24,31 @@ class Links:
         self.closed: frozenset[Lane] = frozenset()
         """Lanes whose peer said that it is gone (410), until the register changes there."""
         self._links: dict[Lane, Link] = {}
+        self._open_channels: dict[str, tuple[str, ...]] = {}
 
     async def load(self, creditors: Iterable[Creditor], closed: Iterable[Lane]) -> None:
         """Put another register in force; links of entries that changed are closed and opened anew when needed."""
         old, self.register = self.register, Register(creditors)
         self.closed = frozenset(closed)
         self.is_loaded = True
+        self._open_channels.clear()
         gone = [lane for lane in self._links if old.by_id.get(lane[0]) != self.register.by_id.get(lane[0])]
         for lane in gone:
             await self._links.pop(lane).aclose()
 
     def close_lane(self, lane: Lane) -> None:
         self.closed |= {lane}
+        self._open_channels.clear()
 
     def open_channels(self, creditor: str) -> tuple[str, ...]:
         """Those the creditor can be reached on, in the register's order."""
-        entry = self.register.by_id.get(creditor)
-        if entry is None:
-            return ()
-        return tuple(name for name in entry.channels if (creditor, name) not in self.closed)
+        known = self._open_channels.get(creditor)
+        if known is None:
+            entry = self.register.by_id.get(creditor)
+            names = entry.channels if entry else ()
+            known = tuple(name for name in names if (creditor, name) not in self.closed)
+            self._open_channels[creditor] = known
+        return known
 
     def link(self, lane: Lane) -> Link | None:
         """The link of a lane; None where our own settings or keys do not allow it (logged)."""

@@ -89,13 +89,7 @@ class Outbox:
         if not taken:
             return 0
         if self._publish is not None:
-            publications = [
-                Publication(
-                    event.id, f"{event.gemeente}.{event.name}", self._events.open(event.id, event.sealed, event.key)
-                )
-                for event in taken
-            ]
-            confirmed = await self._publish(publications)
+            confirmed = await self._publish([self._publication(event) for event in taken])
             if confirmed:
                 await self._ledger.run(outbox.published, confirmed)
             unconfirmed = {event.id for event in taken}.difference(confirmed)

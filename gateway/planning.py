@@ -265,7 +265,7 @@ class Planner:
     ) -> tuple[list[Earlier], list[str]]:
         """A delivery for each addressee whose view is new; also the ids of those who know it already."""
         message = checked.message
-        debtor = message.debtor if isinstance(message, Notice) else self._notices(dossier)[-1].debtor
+        notice = message if isinstance(message, Notice) else self._notices(dossier)[-1]
         delivered: list[Earlier] = []
         unchanged_ids: list[str] = []
         for addressee in addressees:
@@ -277,7 +277,7 @@ class Planner:
                 addressee.creditor,
                 delivery=delivery_id,
                 sender=checked.sender,
-                debtor=debtor,
+                notice=notice,
                 told=told,
                 agent_for=self._desk.links.register.by_id.get(addressee.agent_for or ""),
             )

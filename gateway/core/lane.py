@@ -28,6 +28,9 @@ SECOND = 1_000_000
 OWN_FAULT_PAUSE = 60.0
 """Seconds that a lane rests after a fault of ours; an operator has been told."""
 
+TOLD_WITHIN = 24 * 3600 * SECOND
+"""A delivery that a fault of ours holds up for so long becomes a task (guarantee: reported to an operator)."""
+
 BLOCKS_AT_MOST = 72 * 3600 * SECOND
 """A message other than a kennisgeving holds up the next one no longer than this (contract: order per creditor)."""
 
@@ -83,7 +86,7 @@ def decide(standing: Standing, outcome: Outcome, now: int, jitter: float, policy
         case Deferred(seconds=seconds):
             return _again(standing, now + int(seconds * SECOND), spends=False)
         case OwnFault():
-            return _again(standing, held_until(outcome, now), spends=False, alarm="eigen_fout")
+            return _after_own_fault(standing, now, held_until(outcome, now))
         case Transient(retry_after=hint):
             return _retry(standing, now, hint, jitter, policy, Happening.RETRY)
         case Uncertain():
@@ -103,6 +106,14 @@ def held_until(outcome: Outcome, now: int) -> int:
             return now + int(min(hint, HINT_AT_MOST) * SECOND)
         case _:
             return 0
+
+
+def _after_own_fault(standing: Standing, now: int, again_at: int) -> Decision:
+    """No budget is spent; the next channel takes over in its time, and after a day a person is told."""
+    if _falls_back(standing, now):
+        return _next_channel(standing, now, "uitgeweken")
+    long = now - standing.created_at >= TOLD_WITHIN
+    return _again(standing, again_at, spends=False, alarm="eigen_fout", task="eigen_fout" if long else None)
 
 
 def _handed_over(standing: Standing, outcome: HandedOver) -> Decision:
@@ -152,8 +163,8 @@ def _again(
 def _retry(
     standing: Standing, now: int, hint: float | None, jitter: float, policy: Policy, happening: Happening
 ) -> Decision:
-    falls_back = now - standing.channel_since >= standing.fallback_after / timedelta(microseconds=1)
-    if happening is Happening.RETRY and falls_back and _following(standing):
+    asked_before = happening is Happening.RETRY or standing.tries > 0
+    if asked_before and _falls_back(standing, now):
         return _next_channel(standing, now, "uitgeweken")
     wait = next_attempt(standing.tries + 1, jitter, hint, policy)
     at = now + int(wait * SECOND)
@@ -168,6 +179,12 @@ def _retry(
         task="bericht_opgehouden" if overdue else None,
         releases_next=overdue,
     )
+
+
+def _falls_back(standing: Standing, now: int) -> bool:
+    """There was no success on this channel within its time, and there is another one."""
+    late = now - standing.channel_since >= standing.fallback_after / timedelta(microseconds=1)
+    return late and _following(standing) is not None
 
 
 def _following(standing: Standing) -> str | None:

@@ -114,14 +114,14 @@ def make_view(
     *,
     delivery: str,
     sender: Speaker,
-    debtor: Debtor,
+    notice: Notice,
     told: int,
     agent_for: Creditor | None = None,
 ) -> View:
     """What `creditor` may see of `message`. `ref` is what the sender says about it, or about the principal it acts for.
 
-    `debtor`: of the latest kennisgeving; `told`: when this creditor was first told (epoch µs), so that a correction
-    does not lengthen its term.
+    `notice`: the latest kennisgeving of the dossier (the message itself where it is one); `told`: when this creditor
+    was first told (epoch µs), so that a correction does not lengthen its term.
     """
     view = View(
         kenmerk=delivery,
@@ -146,7 +146,8 @@ def make_view(
             return replace(
                 view,
                 soort="voortgang",
-                hulpvrager=Raw(encode(_recognisable(debtor))),
+                hulpvrager=Raw(encode(_recognisable(notice.debtor))),
+                contactpersoon=Raw(encode(notice.contact_person)),
                 fase=message.phase,
                 toelichting=message.explanation,
             )

@@ -244,8 +244,9 @@ class _Connection(SMTP):
         self._creditor.connections.discard(self)
 
     def cut(self) -> None:
-        if self.transport is not None:
-            cast(asyncio.WriteTransport, self.transport).abort()
+        transport = cast(asyncio.WriteTransport | None, self.transport)
+        if transport is not None and not transport.is_closing():  # Python 3.11.2 cannot abort a TLS one that is
+            transport.abort()
 
 
 class _Desk:

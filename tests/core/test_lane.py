@@ -117,6 +117,15 @@ def test_without_success_the_next_channel_is_tried_after_its_term() -> None:
 def test_an_uncertain_attempt_is_resolved_on_its_own_channel_first() -> None:
     later = NOW + 25 * HOUR
     assert decide(STANDING, Uncertain(SAID), later, 0, POLICY).channel == "webhook"
+    assert decide(structs.replace(STANDING, tries=1), Uncertain(SAID), later, 0, POLICY).channel == "email"
+
+
+def test_a_fault_of_ours_moves_on_as_well_and_becomes_a_task_after_a_day() -> None:
+    later = NOW + 25 * HOUR
+    assert decide(STANDING, OwnFault(SAID), later, 0, POLICY).channel == "email"
+    alone = structs.replace(STANDING, channels=("webhook",))
+    assert decide(alone, OwnFault(SAID), NOW + HOUR, 0, POLICY).task is None
+    assert decide(alone, OwnFault(SAID), later, 0, POLICY).task == "eigen_fout"
 
 
 def test_at_the_horizon_it_is_given_up_with_a_task() -> None:

@@ -75,8 +75,16 @@ def see(
     agent_for: Creditor | None = None,
     told: int = TOLD,
 ) -> View:
+    latest = replace(NOTICE, debtor=debtor)
     return make_view(
-        message, ref, creditor, delivery=DELIVERY, sender=SENDER, debtor=debtor, told=told, agent_for=agent_for
+        message,
+        ref,
+        creditor,
+        delivery=DELIVERY,
+        sender=SENDER,
+        notice=latest,
+        told=told,
+        agent_for=agent_for,
     )
 
 
@@ -152,6 +160,7 @@ def test_progress_shows_only_what_is_needed_to_find_the_case() -> None:
             "geboortedatum": "1987-03-14",
         },
         "klantnummer": "K-99812",
+        "contactpersoon": wire(see())["contactpersoon"],
         "fase": "saldo_opgave_verzocht",
         "toelichting": "De inventarisatie is gereed.",
     }

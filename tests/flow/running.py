@@ -24,11 +24,12 @@ import schemas
 from gateway.app import Gateway
 from gateway.config import read_config
 from gateway.core.notice import Sender
+from gateway.events import Events
 from gateway.intake import Arrival, Verdict
 from gateway.ledger import schema
 from gateway.ledger.engine import Ledger, LedgerAway
 from gateway.pki import DevPki, make_dev_pki
-from gateway.sandbox.cjib_creditor import CjibCreditor
+from gateway.sandbox.cjib_creditor import Case, CjibCreditor
 from gateway.sandbox.decisions import Decide, agree
 from gateway.sandbox.mail_creditor import MailCreditor
 from gateway.sandbox.register import register_toml, to_toml
@@ -92,6 +93,13 @@ class Window(WebhookCreditor):
         return [receipt.delivery for receipt in self.journal.receipts]
 
 
+class Office(CjibCreditor):
+    """An API whose files can be looked into."""
+
+    def cases(self, creditor: str) -> list[Case]:
+        return list(self._accounts[creditor].cases.values())
+
+
 @dataclass
 class Town:
     """The gateway and everybody around it."""
@@ -104,9 +112,10 @@ class Town:
     """A look from outside: another connection than the gateway's."""
     webhooks: dict[str, Window] = field(default_factory=dict)
     sftp: SftpCreditor | None = None
-    cjib: CjibCreditor | None = None
+    cjib: Office | None = None
     mail: MailCreditor | None = None
     _gateway: Gateway | None = None
+    _events: Events | None = None
     _run: asyncio.Task[None] | None = None
 
     @property
@@ -121,12 +130,14 @@ class Town:
         assert self._gateway is not None, "the gateway does not run"
         return self._gateway
 
-    async def start(self, change: Callable[[Gateway], None] = lambda _: None) -> None:
-        """As after `kennisgeving serve`; `change` is done to the gateway before it runs."""
+    async def start(self, change: Callable[[Gateway], None] = lambda _: None, *, is_ready: bool = True) -> None:
+        """As after `kennisgeving serve`; `change` is done to it before it runs. `is_ready`: wait until it is."""
         self._gateway = Gateway(read_config(self.directory / "gateway.toml", {}))
+        self._events = self._gateway.events
         change(self._gateway)
         self._run = asyncio.create_task(self._gateway.run())
-        await self.until(self._is_ready)
+        if is_ready:
+            await self.until(self._is_ready)
 
     async def _is_ready(self) -> bool:
         return not await self.gateway.reasons_not_ready()
@@ -175,7 +186,8 @@ class Town:
         outbox, dossier = schema.outbox, schema.dossier
         query = select(outbox, dossier.c.key).outerjoin(dossier, dossier.c.id == outbox.c.dossier_id)
         rows = await self._read(query.order_by(outbox.c.id))
-        return [json.loads(self.gateway.events.open(row.id, row.sealed, row.key)) for row in rows]
+        assert self._events is not None
+        return [json.loads(self._events.open(row.id, row.sealed, row.key)) for row in rows]
 
     async def told(self, *creditors: str) -> list[tuple[str, Mapping[str, Any]]]:
         """(name, data) of the events about these creditors' deliveries, or of all events."""
@@ -256,8 +268,9 @@ async def running(
     tempo: Mapping[str, str] | None = None,
     amqp: Mapping[str, Any] | None = None,
     change: Callable[[Gateway], None] = lambda _: None,
+    is_ready: bool = True,
 ) -> AsyncIterator[Town]:
-    """`tempo` goes over QUICK; `amqp` is that table; `change` is done to the gateway before it runs."""
+    """`tempo` goes over QUICK; `amqp` is that table; for the rest see `Town.start`."""
     port = free_port()
     town = Town(directory, make_dev_pki(directory / "certs"), f"https://127.0.0.1:{port}", Ledger(ledger_url))
     async with AsyncExitStack() as streets:
@@ -266,7 +279,7 @@ async def running(
         document = _settings(town, ledger_url, port, {**QUICK, **(tempo or {})}, amqp)
         (directory / "gateway.toml").write_text(document)
         try:
-            await town.start(change)
+            await town.start(change, is_ready=is_ready)
             yield town
             assert [fault for event in await town.events() for fault in event_faults(event)] == []
         finally:
@@ -294,7 +307,7 @@ async def _account(one: Neighbour, channel: str, town: Town, streets: AsyncExitS
             town.sftp = town.sftp or await streets.enter_async_context(SftpCreditor(home))
             return town.sftp.add(one.id, way, one.decide)
         case "cjib":
-            new = CjibCreditor(home, town.pki.server, town.pki.authority.certificate, polls=1)
+            new = Office(home, town.pki.server, town.pki.authority.certificate, polls=1)
             town.cjib = town.cjib or await streets.enter_async_context(new)
             return town.cjib.add(one.id, town.pki.gateway)
         case "email":

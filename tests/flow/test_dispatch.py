@@ -64,6 +64,20 @@ async def test_nothing_is_said_to_a_creditor_that_could_not_be_told_of_the_dossi
         assert await town.tasks() == ["kanaal_geweigerd", "kanaal_geweigerd"]
 
 
+async def test_what_an_agent_hears_for_one_creditor_is_never_mixed_up_with_what_it_hears_for_another(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    everybody = [neighbour("bank", vertegenwoordigers=["incasso"]), neighbour("incasso", "cjib")]
+    async with running(tmp_path, sqlite_url, everybody) as town:
+        await town.send(notice("SHV-1", 1, "bank", "incasso"), progress("SHV-1", 2))
+        await town.hand_over()
+        assert town.cjib is not None
+        cases = town.cjib.cases("incasso")
+        assert {case.view.get("namens") for case in cases} == {"bank B.V.", None}
+        for case in cases:
+            assert [said.get("namens") for said in case.messages] == [case.view.get("namens")]
+
+
 # -- lanes -----------------------------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ import asyncio
 import json
 import logging
 import secrets
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -44,6 +45,7 @@ def tell(given: argparse.Namespace, directory: Path) -> Report:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = parse(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwind, so that no server is left behind
     logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # a broker that is away is part of the story
     sys.stderr.write(f"seed {given.seed}\n")
     with tempfile.TemporaryDirectory(prefix="kennisgeving-outside-") as temporary:

@@ -1,0 +1,172 @@
+"""To whom a message goes, and after what."""
+
+import msgspec
+import pytest
+
+from gateway.core.creditor import Creditor, CreditorId, Register
+from gateway.core.lane import BLOCKS_AT_MOST
+from gateway.core.lifecycle import SETTLED, TOLD, State
+from gateway.core.notice import CreditorRef, Notice, Progress
+from gateway.core.route import Earlier, Key, predecessor, route_notice, route_progress, unchanged
+from tests.core import examples
+
+NOW = 1_800_000_000_000_000
+OPEN = set(State) - SETTLED
+LOST = SETTLED - TOLD
+REGISTER = Register(
+    [
+        Creditor(CreditorId("energie"), "Energie", kvk="68750110", oin="00000099000000004000"),
+        Creditor(CreditorId("zorg"), "Zorg"),
+        Creditor(CreditorId("bank"), "Bank", agents=(CreditorId("incasso"), CreditorId("verdwenen"))),
+        Creditor(CreditorId("incasso"), "Incasso"),
+    ]
+)
+
+
+def notice(*names: str) -> Notice:
+    read = msgspec.convert(examples.read("kennisgeving-kort")["data"], Notice)
+    return msgspec.structs.replace(read, creditors=tuple(map(CreditorRef, names)))
+
+
+def progress(*names: str) -> Progress:
+    return Progress("0363", "SHV-1", 2, "stabilisatie_loopt", None, names)
+
+
+def earlier(
+    creditor: str,
+    state: State = State.DELIVERED,
+    agent_for: str | None = None,
+    soort: str = "kennisgeving",
+    versie: int = 1,
+    age: int = 0,
+    digest: bytes = b"a",
+) -> Earlier:
+    identifier = f"{creditor}/{agent_for}/{soort}/{versie}"
+    return Earlier(identifier, creditor, agent_for, soort, versie, state, NOW - age, digest)
+
+
+def told(message: Progress, *before: Earlier) -> tuple[set[Key], tuple[str, ...]]:
+    """Who gets the message, and who was never told."""
+    refs = {name: CreditorRef(name) for name in REGISTER.by_id}
+    routing, not_told = route_progress(message, before, refs, REGISTER)
+    return {one.key for one in routing.addressees}, not_told
+
+
+# -- a kennisgeving --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["energie", "kvk:68750110", "oin:00000099000000004000"])
+def test_a_creditor_is_found_by_id_kvk_and_oin(name: str) -> None:
+    routing = route_notice(notice(name), REGISTER)
+    assert [(one.creditor.id, one.ref.creditor) for one in routing.addressees] == [("energie", name)]
+    assert (routing.unknown, routing.violations) == ((), ())
+
+
+@pytest.mark.parametrize("name", ["Energie", "kvk:68750111", "68750110", "verdwenen", "kvk:", ""])
+def test_who_is_not_in_the_register_is_listed_as_sent_and_the_others_go(name: str) -> None:
+    routing = route_notice(notice("zorg", name), REGISTER)
+    assert [one.creditor.id for one in routing.addressees] == ["zorg"]
+    assert routing.unknown == (name,)
+
+
+def test_a_creditor_that_is_named_twice_is_refused_where_it_comes_again() -> None:
+    routing = route_notice(notice("energie", "zorg", "kvk:68750110", "oin:00000099000000004000"), REGISTER)
+    assert [(one.pad, str(one.code)) for one in routing.violations] == [
+        ("/data/schuldeisers/2/schuldeiser", "schuldeiser_dubbel"),
+        ("/data/schuldeisers/3/schuldeiser", "schuldeiser_dubbel"),
+    ]
+
+
+def test_agents_that_are_in_the_register_are_told_what_is_said_about_their_principal() -> None:
+    routing = route_notice(notice("bank", "incasso"), REGISTER)
+    assert [(one.creditor.id, one.agent_for, one.ref.creditor) for one in routing.addressees] == [
+        ("bank", None, "bank"),
+        ("incasso", "bank", "bank"),
+        ("incasso", None, "incasso"),
+    ]
+
+
+# -- progress --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", sorted(TOLD | OPEN))
+def test_progress_goes_to_everyone_who_was_told_or_will_be(state: State) -> None:
+    before = earlier("energie", state), earlier("bank", state), earlier("incasso", state, "bank")
+    assert told(progress(), *before) == ({("energie", None), ("bank", None), ("incasso", "bank")}, ())
+
+
+@pytest.mark.parametrize("state", sorted(LOST))
+def test_who_could_not_be_told_is_not_told_the_progress_either_and_is_named(state: State) -> None:
+    assert told(progress(), earlier("energie", state), earlier("zorg")) == ({("zorg", None)}, ("energie",))
+
+
+def test_one_kennisgeving_that_arrived_is_enough() -> None:
+    before = earlier("energie", State.FAILED), earlier("energie", State.DELIVERED, versie=2)
+    assert told(progress(), *before) == ({("energie", None)}, ())
+
+
+def test_progress_for_some_goes_to_those_with_their_agents_and_names_who_was_never_told() -> None:
+    before = earlier("energie"), earlier("bank"), earlier("incasso", agent_for="bank")
+    assert told(progress("bank", "zorg"), *before) == ({("bank", None), ("incasso", "bank")}, ("zorg",))
+    assert told(progress("kvk:68750110"), *before) == ({("energie", None)}, ())
+
+
+def test_progress_for_names_the_register_does_not_have_or_has_twice_says_so() -> None:
+    routing, _ = route_progress(progress("energie", "niemand", "kvk:68750110"), (), {}, REGISTER)
+    assert routing.unknown == ("niemand",)
+    assert [(one.pad, str(one.code)) for one in routing.violations] == [("/data/schuldeisers/2", "schuldeiser_dubbel")]
+
+
+def test_a_creditor_that_has_left_the_register_is_passed_over() -> None:
+    assert told(progress(), earlier("verdwenen"), earlier("zorg")) == ({("zorg", None)}, ())
+
+
+# -- order -----------------------------------------------------------------------------------------------------------
+
+ZORG: Key = ("zorg", None)
+
+
+@pytest.mark.parametrize("state", State)
+def test_the_next_message_waits_for_what_is_not_handed_over_nor_ended(state: State) -> None:
+    expected = "zorg/None/kennisgeving/1" if state in OPEN else None
+    assert predecessor(ZORG, [earlier("zorg", state)], NOW) == expected
+
+
+def test_the_next_message_waits_for_the_latest_of_the_same_creditor_in_the_same_part() -> None:
+    before = [
+        earlier("zorg", State.QUEUED),
+        earlier("zorg", State.RETRYING, soort="voortgang", versie=3),
+        earlier("zorg", State.QUEUED, soort="voortgang", versie=2),
+        earlier("energie", State.QUEUED, versie=9),
+        earlier("zorg", State.QUEUED, agent_for="bank", versie=8),
+    ]
+    assert predecessor(ZORG, before, NOW) == "zorg/None/voortgang/3"
+    assert predecessor(("zorg", "bank"), before, NOW) == "zorg/bank/kennisgeving/8"
+
+
+@pytest.mark.parametrize(("soort", "waits"), [("kennisgeving", True), ("voortgang", False)])
+def test_only_a_kennisgeving_holds_the_rest_for_longer_than_72_hours(soort: str, waits: bool) -> None:
+    before = [earlier("zorg", State.RETRYING, soort=soort, age=BLOCKS_AT_MOST)]
+    assert (predecessor(ZORG, before, NOW) is not None) is waits
+    assert predecessor(ZORG, [earlier("zorg", State.RETRYING, soort=soort, age=BLOCKS_AT_MOST - 1)], NOW)
+
+
+# -- corrections -----------------------------------------------------------------------------------------------------
+
+
+def test_who_was_told_exactly_this_is_not_told_again() -> None:
+    assert unchanged(ZORG, b"a", [earlier("zorg", digest=b"a")])
+    assert not unchanged(ZORG, b"b", [earlier("zorg", digest=b"a")])
+    assert not unchanged(ZORG, b"a", [earlier("energie", digest=b"a"), earlier("zorg", agent_for="bank", digest=b"a")])
+    assert not unchanged(ZORG, b"a", [earlier("zorg", soort="voortgang", versie=2, digest=b"a")])
+
+
+def test_it_is_the_last_kennisgeving_that_counts() -> None:
+    both = [earlier("zorg", digest=b"a"), earlier("zorg", versie=2, digest=b"b")]
+    assert not unchanged(ZORG, b"a", both)
+    assert unchanged(ZORG, b"b", both)
+
+
+@pytest.mark.parametrize("state", sorted(LOST))
+def test_what_never_arrived_does_not_count(state: State) -> None:
+    assert not unchanged(ZORG, b"a", [earlier("zorg", state, digest=b"a")])
