@@ -8,6 +8,7 @@ import os
 import ssl
 from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 from gateway.amqp import Broker, Consumer, Publisher, Topology
 from gateway.clock import Clock
@@ -75,7 +76,8 @@ def make_broker(settings: AmqpSettings) -> Broker:
     if settings.password:
         scheme, _, rest = url.partition("://")
         user, _, place = rest.rpartition("@")
-        url = f"{scheme}://{user}:{read_secret(settings.password).decode().strip()}@{place}"
+        password = quote(read_secret(settings.password).decode().strip(), safe="")
+        url = f"{scheme}://{user}:{password}@{place}"
     tls: ssl.SSLContext | None = client_ssl(settings.ca) if url.startswith("amqps") else None
     names = Topology(
         incoming=settings.exchange_in,

@@ -55,6 +55,8 @@ T = TypeVar("T")
 BUSY_FROM = 16
 """With so many attempts under way it pays to let a batch gather."""
 SLOW_RENDERS_AT_ONCE = 2
+LOOK_AGAIN = 20_000
+"""µs after which a lane is looked at again where another transaction held what was due."""
 
 
 class Ended(Struct, frozen=True):
@@ -189,7 +191,7 @@ class Dispatch:
         for lane in rooms:
             self._tick_off(lane, now)
         try:
-            claims = await self._ledger.run(queue.claim, rooms, self._owner, now, self._lease_end(now))
+            claims, left = await self._ledger.run(queue.claim_and_look, rooms, self._owner, now, self._lease_end(now))
         except (LedgerAway, Contention):
             self.wake(rooms)
             raise
@@ -197,6 +199,7 @@ class Dispatch:
         for claimed in claims:
             got[claimed.creditor, claimed.channel] += 1
         self.wake(lane for lane, room in rooms.items() if got[lane] == room)
+        self.wake(left, now + LOOK_AGAIN)
         for claimed in claims:
             self._held[claimed.id] = claimed.fence
             self._line((claimed.creditor, claimed.channel)).claimed += 1

@@ -17,7 +17,8 @@ from gateway.core.errors import Code, Violation
 from gateway.core.lane import SECOND
 from gateway.core.notice import Sender
 from gateway.core.retry import Policy
-from gateway.core.validate import Valid, check, parse, parse_binary
+from gateway.core.route import named_twice
+from gateway.core.validate import Reading, Valid, check, parse, parse_binary
 from gateway.events import Events
 from gateway.keys import Keys
 from gateway.ledger import intake
@@ -162,7 +163,7 @@ class Intake:
             if isinstance(judged, Valid):
                 body = arrival.body if arrival.attributes is None else _encode(reading.event)
                 return Checked.of(judged, arrival.sender, body)
-            found = judged
+            found = self._with_doubles(judged, reading)
         return Refusal(
             door=arrival.door,
             sender=arrival.sender,
@@ -172,7 +173,15 @@ class Intake:
             source=reading.source,
             event_id=reading.id,
             gemeente=reading.gemeente,
+            dossier=reading.dossier,
+            version=reading.version,
         )
+
+    def _with_doubles(self, found: list[Violation], reading: Reading) -> list[Violation]:
+        """Also who is named by id and by kvk, which is known only here; it would be the next thing to be wrong."""
+        known = {(violation.pad, violation.code) for violation in found}
+        doubles = named_twice(reading.creditors, self._desk.links.register)
+        return [*found, *(double for double in doubles if (double.pad, double.code) not in known)]
 
     def _reread(self, body: bytes, sender_oin: str) -> Checked:
         """A message that was checked when it came in; the rules of that day were kept."""

@@ -16,7 +16,8 @@ from gateway.log import logger
 log = logger(__name__)
 
 BATCH = 400
-LINGER = 0.004
+LINGER = 0.02
+"""Seconds that events gather after the first one: nobody waits for a single one, and a round costs the same."""
 LEDGER_PAUSE = 0.5
 SWEEP = 5.0
 """Seconds after which events of another gateway that vanished are looked for."""

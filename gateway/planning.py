@@ -85,6 +85,8 @@ class Refusal(Struct, frozen=True):
     source: str | None
     event_id: str | None
     gemeente: str | None
+    dossier: str | None = None
+    version: int | None = None
 
     @classmethod
     def of(cls, checked: Checked, violations: tuple[Violation, ...], door: str = "intake") -> "Refusal":
@@ -98,6 +100,8 @@ class Refusal(Struct, frozen=True):
             source=checked.source,
             event_id=checked.event_id,
             gemeente=checked.message.gemeente,
+            dossier=checked.message.dossier,
+            version=checked.message.version,
         )
 
 
@@ -127,6 +131,8 @@ def refuse(desk: Desk, writes: Writes, at: int, refusal: Refusal) -> None:
             "bericht-geweigerd",
             at,
             told,
+            dossierkenmerk=refusal.dossier,
+            versie=refusal.version,
             bericht={"source": refusal.source, "id": refusal.event_id},
             fouten=refusal.violations,
         )

@@ -142,7 +142,7 @@ def test_a_channels_table_is_left_to_its_adapter_with_absolute_paths(tmp_path: P
         ("[tempo]\nsnelheid = 1", "[tempo] snelheid: onbekende instelling"),
         ("[tempo]\nlease = 30", "[tempo] lease: verwacht tekst tussen aanhalingstekens"),
         ('[tempo]\nlease = "30"', "[tempo] lease: een duur is"),
-        ('[tempo]\nlease = "1 werkdagen"', "[tempo] lease: een duur in werkdagen kan hier niet"),
+        ('[tempo]\nlease = "1 werkdagen"', "[tempo] lease: een duur in werkdagen kan hier niet, alleen bij opgeven_na"),
         ('[tempo]\nhoogste_herhaling = "1 s"', "[tempo] hoogste_herhaling: is korter dan eerste_herhaling"),
         ('[tempo]\ncjib_peiling = "2 uur"', "[tempo] cjib_peiling_hoogste: is korter dan cjib_peiling"),
         ('[tempo]\nvrije_dagen = ["kerst"]', "[tempo] vrije_dagen: verwacht een lijst met een datum"),

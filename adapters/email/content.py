@@ -60,7 +60,9 @@ class Block(Struct, frozen=True):
         """The table as text, a line for each row."""
         head, *rows = self.table or [()]
         return [
-            "; ".join(f"{name}: {cell}" for name, cell in zip(head, row, strict=True) if cell != "-") for row in rows
+            "; ".join(f"{name}: {cell}" for name, cell in zip(head, row, strict=True) if cell != "-")
+            or "Zonder gegevens"
+            for row in rows
         ]
 
 

@@ -27,7 +27,7 @@ from msgspec import Struct
 
 from adapters.email import wire
 from adapters.email.settings import EmailSettings, read_creditor
-from adapters.email.submission import Pool
+from adapters.email.submission import Pool, introduce
 from gateway.contract import (
     Endpoint,
     Evidence,
@@ -164,6 +164,7 @@ class Exchangers:
         except BaseException:
             client.close()
             raise
+        await introduce(client)
         return client
 
     async def _opportunistic(self, host: str) -> aiosmtplib.SMTP:
@@ -175,6 +176,7 @@ class Exchangers:
         except BaseException:
             client.close()
             raise
+        await introduce(client)
         return client
 
     async def _connect(self, host: str) -> aiosmtplib.SMTP:

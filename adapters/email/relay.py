@@ -6,7 +6,7 @@ import aiosmtplib
 
 from adapters.email import wire
 from adapters.email.settings import EmailSettings, Host
-from adapters.email.submission import Pool
+from adapters.email.submission import Pool, introduce
 from gateway.contract import Finding, Outcome, client_ssl, read_secret
 
 _CONNECTIONS = 8
@@ -56,4 +56,5 @@ class RelayRoute:
             timeout=None,
         )
         await client.connect()
+        await introduce(client)
         return client

@@ -67,6 +67,17 @@ class Pool:
         return await self._dial()
 
 
+async def introduce(client: aiosmtplib.SMTP) -> None:
+    """EHLO where none holds: TLS makes the server forget the one before it, and what it offers is known only after one
+    (RFC 3207 §4.2). Raises wire.FAILED, and then the connection is closed."""
+    try:
+        if client.is_ehlo_or_helo_needed:
+            await client.ehlo()
+    except BaseException:
+        client.close()
+        raise
+
+
 class _Transaction:
     """MAIL, RCPT, DATA (RFC 5321 §3.3). Once `is_over`, the connection may be used for the next one."""
 

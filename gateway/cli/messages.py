@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote, urlsplit
 
 from aio_pika.exceptions import AMQPError, DeliveryError
 from cyclopts import Parameter
@@ -83,6 +84,7 @@ def publish(
     messages = [_addressed(name, body) for name, body in _read(files)]
     bodies = [body for _, body in messages]
     if amqp or known.amqp:
+        _require_sender(known, amqp)
         run(_to_broker(known, amqp, messages))
     else:
         run(_to_spool(known, _spooling(known, sender), bodies))
@@ -92,6 +94,16 @@ def publish(
     for one in published if not as_json else ():
         say(f"{one.bestand}: afgegeven als {one.sleutel}")
     return 0
+
+
+def _require_sender(config: Config, url: str | None) -> None:
+    """What comes from another broker user is quarantined by the gateway, and who sent it is told nothing."""
+    user = unquote(urlsplit(url or (config.amqp.url if config.amqp else "")).username or "guest")
+    if user not in {sender.amqp_user for sender in config.senders}:
+        raise WrongUse(
+            f"{user} is van geen [[afzender]] de amqp_gebruiker: de gateway zou het bericht parkeren. "
+            "Noem met --amqp de broker met de gebruiker van een afzender"
+        )
 
 
 async def _to_broker(config: Config, url: str | None, messages: Sequence[tuple[_Published, bytes]]) -> None:

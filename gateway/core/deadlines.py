@@ -31,7 +31,7 @@ class Duration(Struct, frozen=True):
     def fixed(self) -> timedelta:
         """Raises ValueError for working days, whose length depends on when they begin."""
         if self.unit == "werkdagen":
-            raise ValueError("een duur in werkdagen kan hier niet; gebruik s, min, uur of dagen")
+            raise ValueError("een duur in werkdagen kan hier niet, alleen bij opgeven_na; gebruik s, min, uur of dagen")
         return timedelta(seconds=self.amount * _FIXED[self.unit])
 
 

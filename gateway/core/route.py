@@ -65,6 +65,19 @@ def route_notice(notice: Notice, register: Register) -> Routing:
     return Routing(tuple(addressees), tuple(unknown), tuple(violations))
 
 
+def named_twice(named: Iterable[tuple[str, str]], register: Register) -> list[Violation]:
+    """The creditors among (pointer, name as sent) that were named before, under whatever name of theirs."""
+    seen: set[str] = set()
+    violations: list[Violation] = []
+    for pad, name in named:
+        creditor = register.find(name)
+        if creditor is not None and creditor.id in seen:
+            violations.append(Violation(pad, Code.CREDITOR_TWICE, "deze schuldeiser is al eerder genoemd"))
+        elif creditor is not None:
+            seen.add(creditor.id)
+    return violations
+
+
 def _double(at: int) -> Violation:
     return Violation(
         f"/data/schuldeisers/{at}/schuldeiser", Code.CREDITOR_TWICE, "deze schuldeiser staat al in de lijst"

@@ -10,8 +10,9 @@ under them. Pointers start at the root of the event, in binary mode too.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -36,6 +37,7 @@ _SOORTEN: Final = {TYPE.format(soort): soort for soort in KINDS}
 _SOURCE = re.compile(r"urn:nld:oin:([0-9]{20}):systeem:.+")
 _GEMEENTE = re.compile(r"[0-9]{4}")
 _BSN = re.compile(r"[0-9]{9}")
+_DATE = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}")
 
 Event = dict[str, object]
 
@@ -53,6 +55,27 @@ class Reading(Struct, frozen=True):
     def soort(self) -> str | None:
         """`kennisgeving`, …; None: a type that is not ours."""
         return _soort(self.event)
+
+    @property
+    def dossier(self) -> str | None:
+        """The dossierkenmerk, where it is well-formed."""
+        value = self._data.get("dossierkenmerk")
+        return value if isinstance(value, str) and _is_good("kenmerk", value) else None
+
+    @property
+    def version(self) -> int | None:
+        """The versie, where it is well-formed."""
+        value = self._data.get("versie")
+        return value if isinstance(value, int) and _is_good("versie", value) else None
+
+    @property
+    def creditors(self) -> Iterator[tuple[str, str]]:
+        """Pointer and name of those it names, as sent; no more of them than a message may name."""
+        return _named(self._data.get("schuldeisers"))
+
+    @property
+    def _data(self) -> Mapping[str, object]:
+        return _mapping(self.event.get("data"))
 
 
 class Valid(Struct, frozen=True):
@@ -138,6 +161,13 @@ def _reading(event: Event, found: list[Violation]) -> Reading:
     )
 
 
+def _is_good(part: str, value: str | int) -> bool:
+    try:
+        return schemas.validator(f"delen#/$defs/{part}").is_valid(value)
+    except ValueError:  # a lenient reader lets half a surrogate pair pass
+        return False
+
+
 def _schema_violations(event: Event, name: str) -> list[Violation]:
     return [_of_envelope(violation) for violation in violations.of(schemas.validator(name), event)]
 
@@ -204,8 +234,8 @@ def _broken_rules(reading: Reading, sender: Sender | None, today: date) -> Itera
         yield from _of_sender(reading, sender)
     yield from _of_admission(_mapping(data.get("toelating")), today)
     yield from _of_pause(_mapping(data.get("pauze")))
-    yield from _of_debtor(_mapping(data.get("hulpvrager")))
-    yield from _of_creditors(data.get("schuldeisers"))
+    yield from _of_debtor(_mapping(data.get("hulpvrager")), today)
+    yield from _of_creditors(reading.creditors)
     if reading.soort in NOT_YET:
         yield Violation("/type", Code.NOT_YET_SUPPORTED, "type wordt nog niet ondersteund")
 
@@ -225,8 +255,7 @@ def _of_sender(reading: Reading, sender: Sender) -> Iterator[Violation]:
 
 
 def _of_admission(admission: Mapping[str, object], today: date) -> Iterator[Violation]:
-    day = admission.get("datum")
-    if isinstance(day, str) and day > today.isoformat() and _is_date(day):
+    if _lies_ahead(admission.get("datum"), today):
         yield Violation("/data/toelating/datum", Code.ADMISSION_IN_FUTURE, "datum ligt in de toekomst")
 
 
@@ -238,24 +267,38 @@ def _of_pause(pause: Mapping[str, object]) -> Iterator[Violation]:
         )
 
 
-def _of_debtor(debtor: Mapping[str, object]) -> Iterator[Violation]:
+def _of_debtor(debtor: Mapping[str, object], today: date) -> Iterator[Violation]:
+    pad = "/data/hulpvrager"
+    for place, person in ((pad, debtor), (f"{pad}/partner", _mapping(debtor.get("partner")))):
+        if _lies_ahead(person.get("geboortedatum"), today):
+            yield Violation(f"{place}/geboortedatum", Code.VALUE_INVALID, "geboortedatum ligt in de toekomst")
     number = debtor.get("bsn")
     if isinstance(number, str) and _BSN.fullmatch(number) and not bsn.is_valid(number):
-        yield Violation("/data/hulpvrager/bsn", Code.BSN_CHECKSUM, "bsn voldoet niet aan de elfproef")
+        yield Violation(f"{pad}/bsn", Code.BSN_CHECKSUM, "bsn voldoet niet aan de elfproef")
 
 
-def _of_creditors(creditors: object) -> Iterator[Violation]:
-    """Named twice by the same name; once by id and once by kvk shows only in the register."""
+def _of_creditors(named: Iterable[tuple[str, str]]) -> Iterator[Violation]:
+    """Named twice by the same name; once by id and once by kvk shows only in the register (`route.named_twice`)."""
     seen: set[str] = set()
-    for place, creditor in enumerate(creditors if isinstance(creditors, list) else ()):
+    for pad, name in named:
+        if name in seen:
+            yield Violation(pad, Code.CREDITOR_TWICE, "deze schuldeiser is al eerder genoemd")
+        seen.add(name)
+
+
+def _named(creditors: object) -> Iterator[tuple[str, str]]:
+    listed = creditors if isinstance(creditors, list) else ()
+    for place, creditor in enumerate(islice(listed, violations.AT_MOST)):
         pad, name = f"/data/schuldeisers/{place}", creditor
         if isinstance(creditor, dict):
             pad, name = f"{pad}/schuldeiser", creditor.get("schuldeiser")
-        if not isinstance(name, str):
-            continue
-        if name in seen:
-            yield Violation(pad, Code.CREDITOR_TWICE, f"schuldeisers {place + 1} is al eerder genoemd")
-        seen.add(name)
+        if isinstance(name, str):
+            yield pad, name
+
+
+def _lies_ahead(day: object, today: date) -> bool:
+    """A date that the schema takes, and after `today`."""
+    return isinstance(day, str) and _DATE.fullmatch(day) is not None and day > today.isoformat() and _is_date(day)
 
 
 def _is_date(text: str) -> bool:

@@ -12,10 +12,18 @@ WITHIN = 10.0
 
 async def read_body(request: web.Request, at_most: int) -> bytes:
     """The raw bytes; raises Problem: 413 beyond `at_most`, 408 when it trickles, 415 when it is packed."""
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise Problem(415, "Stuur de inhoud zonder Content-Encoding.")
     if (request.content_length or 0) > at_most:
         raise _too_large(at_most)
+    body = await read_beginning(request, at_most + 1)
+    if len(body) > at_most:
+        raise _too_large(at_most)
+    return body
+
+
+async def read_beginning(request: web.Request, at_most: int) -> bytes:
+    """The first `at_most` of the raw bytes; raises Problem: 408 when it trickles, 415 when it is packed."""
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Problem(415, "Stuur de inhoud zonder Content-Encoding.")
     try:
         async with asyncio.timeout(WITHIN):
             return await _read(request, at_most)
@@ -29,9 +37,9 @@ async def _read(request: web.Request, at_most: int) -> bytes:
     body = bytearray()
     async for chunk in request.content.iter_any():
         body += chunk
-        if len(body) > at_most:
-            raise _too_large(at_most)
-    return bytes(body)
+        if len(body) >= at_most:
+            break
+    return bytes(body[:at_most])
 
 
 def _too_large(at_most: int) -> Problem:

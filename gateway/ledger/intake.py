@@ -161,6 +161,8 @@ def _write(connection: Connection, writes: Writes) -> None:
     if writes.dropped:
         connection.execute(delete(message).where(among(message.c.id, writes.dropped)))
         connection.execute(delete(payload).where(among(payload.c.owner, writes.dropped)))
+    for row in writes.dossiers:  # a new one is inserted with the version that it has reached
+        row["versie"] = writes.versions.pop(str(row["id"]), row["versie"])
     for table, rows in tables:
         if rows:
             insert_rows(connection, table, rows)

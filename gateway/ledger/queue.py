@@ -3,6 +3,7 @@
 A claim raises the delivery's fencing token; only the holder of the current token may settle it (settle.py).
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy import (
     JSON,
     Connection,
     Integer,
+    TableValuedAlias,
     Text,
     and_,
     bindparam,
@@ -134,11 +136,36 @@ def claim(connection: Connection, lanes: Mapping[Lane, int], owner: str, now: in
     return [_claimed(row, notices) for row in rows]
 
 
+def claim_and_look(
+    connection: Connection, lanes: Mapping[Lane, int], owner: str, now: int, lease_until: int
+) -> tuple[list[Claimed], list[Lane]]:
+    """As `claim`; and the lanes that have something due all the same, because another transaction (intake of the next
+    version, an answer) had it under lock at that moment."""
+    claims = claim(connection, lanes, owner, now, lease_until)
+    if connection.dialect.name == "sqlite":
+        return claims, []
+    got = Counter((claimed.creditor, claimed.channel) for claimed in claims)
+    short = [lane for lane, room in lanes.items() if got[lane] < room]
+    return claims, _still_due(connection, short, now) if short else []
+
+
+def _still_due(connection: Connection, lanes: Iterable[Lane], now: int) -> list[Lane]:
+    wanted = _wanted_lanes()
+    due = select(delivery.c.id).where(
+        delivery.c.creditor == wanted.c.creditor,
+        delivery.c.channel == wanted.c.channel,
+        delivery.c.next_action_at <= now,
+        delivery.c.waits_for.is_(None),
+    )
+    statement = select(wanted.c.creditor, wanted.c.channel).where(due.exists())
+    found = connection.execute(statement, {"lanes": _as_json(dict.fromkeys(lanes, 1))})
+    return [(row.creditor, row.channel) for row in found]
+
+
 def _claimed(row: Any, notices: "_Notices") -> Claimed:
     """`row` has the fields of Claimed in their order, but for the last two."""
     follows = row.soort != "kennisgeving"
-    reference = notices.reference(row.dossier_id, row.creditor, row.channel) if follows else None
-    fields = (*row, reference, follows and not notices.told(row.dossier_id, row.creditor))
+    fields = (*row, notices.reference(row) if follows else None, follows and not notices.told(row))
     return Claimed(*fields)
 
 
@@ -160,16 +187,25 @@ def _due_ids(connection: Connection, lanes: Mapping[Lane, int], now: int) -> lis
                 one_lane, {"creditor": creditor, "channel": channel, "room": room, "now": now}
             )
         ]
-    wanted = (
+    wanted = _wanted_lanes()
+    of_lane = due.where(delivery.c.creditor == wanted.c.creditor, delivery.c.channel == wanted.c.channel)
+    lateral = of_lane.limit(wanted.c.room).lateral()
+    statement = select(lateral.c.id).select_from(wanted.join(lateral, true()))
+    return [row.id for row in connection.execute(statement, {"lanes": _as_json(lanes), "now": now})]
+
+
+def _wanted_lanes() -> TableValuedAlias:
+    """The lanes of the parameter `lanes` as a table, for PostgreSQL."""
+    return (
         func.json_to_recordset(cast(bindparam("lanes", type_=Text), JSON))
         .table_valued(column("creditor", Text), column("channel", Text), column("room", Integer))
         .render_derived(with_types=True)
     )
-    of_lane = due.where(delivery.c.creditor == wanted.c.creditor, delivery.c.channel == wanted.c.channel)
-    lateral = of_lane.limit(wanted.c.room).lateral()
+
+
+def _as_json(lanes: Mapping[Lane, int]) -> str:
     rooms = [{"creditor": creditor, "channel": channel, "room": room} for (creditor, channel), room in lanes.items()]
-    statement = select(lateral.c.id).select_from(wanted.join(lateral, true()))
-    return [row.id for row in connection.execute(statement, {"lanes": msgspec.json.encode(rooms).decode(), "now": now})]
+    return msgspec.json.encode(rooms).decode()
 
 
 def _note_lost_leases(connection: Connection, ids: Sequence[str], now: int) -> None:
@@ -198,13 +234,17 @@ class _Notices:
     def __init__(self, rows: Iterable[Any]) -> None:
         self._rows = list(rows)
 
-    def reference(self, dossier_id: str, creditor: str, channel: str) -> str | None:
-        wanted = (dossier_id, creditor, channel)
-        found = (row.reference for row in self._rows if (row.dossier_id, row.creditor, row.channel) == wanted)
+    def reference(self, of: Any) -> str | None:
+        found = (row.reference for row in self._of(of) if row.channel == of.channel)
         return next((reference for reference in found if reference), None)
 
-    def told(self, dossier_id: str, creditor: str) -> bool:
-        return any(row.state in TOLD for row in self._rows if (row.dossier_id, row.creditor) == (dossier_id, creditor))
+    def told(self, of: Any) -> bool:
+        return any(row.state in TOLD for row in self._of(of))
+
+    def _of(self, of: Any) -> Iterable[Any]:
+        """Those to the same creditor in the same part, for itself or for another."""
+        wanted = (of.dossier_id, of.creditor, of.agent_for)
+        return (row for row in self._rows if (row.dossier_id, row.creditor, row.agent_for) == wanted)
 
 
 def _notices(connection: Connection, dossiers: Collection[str]) -> _Notices:
@@ -213,7 +253,12 @@ def _notices(connection: Connection, dossiers: Collection[str]) -> _Notices:
     return _Notices(
         connection.execute(
             select(
-                delivery.c.dossier_id, delivery.c.creditor, delivery.c.channel, delivery.c.reference, delivery.c.state
+                delivery.c.dossier_id,
+                delivery.c.creditor,
+                delivery.c.agent_for,
+                delivery.c.channel,
+                delivery.c.reference,
+                delivery.c.state,
             )
             .where(among(delivery.c.dossier_id, dossiers), delivery.c.soort == "kennisgeving")
             .order_by(delivery.c.versie.desc())

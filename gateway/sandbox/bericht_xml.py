@@ -67,7 +67,7 @@ def _put(parent: etree._Element, name: str, value: Any) -> None:
 def _value(element: etree._Element) -> Any:
     if _json_name(element) in _ITEMS:
         return [_value(child) for child in element]
-    if len(element):
+    if len(element) or _json_name(element) == _ITEMS["vorderingen"]:  # a claim of which nothing is known
         return {_json_name(child): _value(child) for child in element}
     return element.text or ""
 

@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -30,8 +29,9 @@ from gateway.contract import (
     Uncertain,
 )
 from gateway.pki import Authority, Issued
+from gateway.sandbox.https_server import server_ssl
 from gateway.sandbox.mail_creditor import MailCreditor, Stage
-from tests.adapters.mail import DELIVERY, KEY, SENDER, changed, writer
+from tests.adapters.mail import DELIVERY, KEY, SENDER, changed, dsn_server, parameters, writer
 
 
 @pytest_asyncio.fixture
@@ -195,32 +195,6 @@ async def test_no_free_connection_in_time_is_ours_and_spends_nothing(
 # -- what a server offers
 
 
-@asynccontextmanager
-async def dsn_server(said: list[str], *, offers_dsn: bool) -> AsyncIterator[int]:
-    """Just enough SMTP to see which parameters we use; its port."""
-    over = asyncio.Event()
-
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"220 server.example\r\n")
-        while line := (await reader.readline()).decode().strip():
-            said.append(line)
-            if line.startswith("EHLO"):
-                writer.write(b"250-server.example\r\n" + (b"250-DSN\r\n" if offers_dsn else b"") + b"250 SIZE\r\n")
-            elif line == "DATA":
-                writer.write(b"354 Go\r\n")
-                await reader.readuntil(b"\r\n.\r\n")
-                writer.write(b"250 2.0.0 Ok: queued as 4X\r\n")
-            else:
-                writer.write(b"250 Ok\r\n")
-        writer.close()
-        await writer.wait_closed()
-        over.set()
-
-    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
-        yield server.sockets[0].getsockname()[1]
-        await over.wait()
-
-
 @pytest.mark.asyncio
 @pytest.mark.parametrize("offers_dsn", [True, False])
 async def test_delivery_status_is_asked_for_where_the_server_offers_it(offers_dsn: bool) -> None:
@@ -239,9 +213,32 @@ async def test_delivery_status_is_asked_for_where_the_server_offers_it(offers_ds
         await pool.aclose()
     assert isinstance(outcome, HandedOver)
     assert outcome.evidence.reply == b"250 2.0.0 Ok: queued as 4X"
-    asked = [line.partition("> ")[2] for line in said if line.startswith(("MAIL", "RCPT"))]
     expected = [f"ENVID={DELIVERY} RET=HDRS", "NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;a+2Bb@c.example"]
-    assert asked == (expected if offers_dsn else ["", ""])
+    assert parameters(said) == (expected if offers_dsn else ["", ""])
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+async def test_the_first_mail_on_a_connection_asks_for_delivery_status_too(
+    scheme: str, endpoint: Endpoint, server_certificate: Issued, authority: Authority
+) -> None:
+    said: list[str] = []
+    tls = server_ssl(server_certificate)
+    async with dsn_server(said, tls=tls, starts_plain=scheme == "smtp") as port:
+        table: dict[str, object] = {
+            "afzender": SENDER,
+            "relais": f"{scheme}://127.0.0.1:{port}",
+            "ca": f"file:{authority.certificate}",
+        }
+        channel = Email(surroundings(table))
+        link = channel.link(endpoint)
+        parcels = [parcel(link, endpoint, draft()) for _ in range(2)]
+        outcomes = [await link.send(sent) for sent in parcels]
+        await channel.aclose()
+    assert {type(outcome) for outcome in outcomes} == {HandedOver}
+    address = str(endpoint.settings["adres"])
+    asked = ["NOTIFY=SUCCESS,FAILURE,DELAY", f"ORCPT=rfc822;{address}"]
+    assert parameters(said) == [one for sent in parcels for one in (f"ENVID={sent.delivery} RET=HDRS", " ".join(asked))]
 
 
 @pytest.mark.asyncio

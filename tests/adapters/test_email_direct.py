@@ -29,8 +29,9 @@ from gateway.contract import (
     Transient,
 )
 from gateway.pki import Authority, Issued
+from gateway.sandbox.https_server import server_ssl
 from gateway.sandbox.mail_creditor import MailCreditor
-from tests.adapters.mail import SENDER, changed, parts
+from tests.adapters.mail import SENDER, changed, dsn_server, parameters, parts
 
 # -- direct
 
@@ -73,6 +74,7 @@ class Street:
         table = exchanger.add("x", "not", domain="creditor.example")
         self.endpoint = Endpoint("x", "X", table, 8, LOOPBACK, f"file:{ca}")
         self.channel = Email(surroundings({"afzender": SENDER}))
+        self.port = exchanger.port
 
     async def send(
         self, records: dict[tuple[str, str], list[str]], message: Draft, *, is_validated: bool = True
@@ -84,7 +86,7 @@ class Street:
         resolver = dns.asyncresolver.Resolver(configure=False)
         resolver.nameservers = ["127.0.0.1"]
         resolver.port = transport.get_extra_info("sockname")[1]
-        route = DirectRoute(self.channel.settings, self.endpoint, Names(resolver), self.exchanger.port)
+        route = DirectRoute(self.channel.settings, self.endpoint, Names(resolver), self.port)
         link = EmailLink(self.channel, self.endpoint, route, owns_route=True)
         try:
             return await link.send(parcel(link, self.endpoint, message))
@@ -118,6 +120,16 @@ async def test_an_exchanger_with_a_verified_certificate_gets_the_mail(street: St
     assert isinstance(await street.send(MX, message), HandedOver)
     assert street.exchanger.refused == []
     assert [seen.soort for seen in street.exchanger.journal.of(message.delivery)] == ["kennisgeving"]
+
+
+@pytest.mark.asyncio
+async def test_the_first_mail_asks_for_delivery_status(street: Street, server_certificate: Issued) -> None:
+    said: list[str] = []
+    message = draft()
+    async with dsn_server(said, tls=server_ssl(server_certificate)) as street.port:
+        assert isinstance(await street.send(MX, message), HandedOver)
+    asked = "NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;schuldhulp.x@creditor.example"
+    assert parameters(said) == [f"ENVID={message.delivery} RET=HDRS", asked]
 
 
 @pytest.mark.asyncio

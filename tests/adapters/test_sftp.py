@@ -104,7 +104,11 @@ def some(required: dict[str, Any], optional: dict[str, Any]) -> st.SearchStrateg
 DATES = st.dates(date(1000, 1, 1), date(2999, 12, 31)).map(str)
 NAMES = {"voornamen": text(20), "achternaam": text(20)}
 ADDRESS = some(
-    {"straat": text(20), "huisnummer": st.integers(1, 99999) | st.just(12.0), "postcode": st.just("1015 CN")}
+    {
+        "straat": text(20),
+        "huisnummer": st.integers(1, 99999) | st.just(12.0),
+        "postcode": st.sampled_from(["1015 CN", "1015cn"]),
+    }
     | {"woonplaats": text(20)},
     {"huisletter": st.just("b"), "huisnummertoevoeging": text(10), "aanduiding": st.just("bij")},
 )
@@ -121,7 +125,7 @@ VIEWS = some(
             {**NAMES, "geboortedatum": DATES},
             {
                 "voorletters": text(5),
-                "geslacht": st.sampled_from("MVXO"),
+                "geslacht": text(20),
                 "bsn": st.just("999990007"),
                 "adres": ADDRESS,
                 "adresGeheim": st.booleans(),
@@ -134,7 +138,7 @@ VIEWS = some(
     {
         "klantnummer": text(20),
         "vorderingen": st.lists(
-            some({"kenmerk": text(20)}, {"factuurnummer": text(9), "soort": text(9), "bedrag": AMOUNTS}), max_size=3
+            some({}, {"kenmerk": text(20), "factuurnummer": text(9), "soort": text(9), "bedrag": AMOUNTS}), max_size=3
         ),
         "toelichting": text(50),
         "namens": text(20),

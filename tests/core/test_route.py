@@ -7,7 +7,7 @@ from gateway.core.creditor import Creditor, CreditorId, Register
 from gateway.core.lane import BLOCKS_AT_MOST
 from gateway.core.lifecycle import SETTLED, TOLD, State
 from gateway.core.notice import CreditorRef, Notice, Progress
-from gateway.core.route import Earlier, Key, predecessor, route_notice, route_progress, unchanged
+from gateway.core.route import Earlier, Key, named_twice, predecessor, route_notice, route_progress, unchanged
 from tests.core import examples
 
 NOW = 1_800_000_000_000_000
@@ -75,6 +75,12 @@ def test_a_creditor_that_is_named_twice_is_refused_where_it_comes_again() -> Non
         ("/data/schuldeisers/2/schuldeiser", "schuldeiser_dubbel"),
         ("/data/schuldeisers/3/schuldeiser", "schuldeiser_dubbel"),
     ]
+
+
+def test_doubles_are_found_under_any_name_and_strangers_are_nobodys() -> None:
+    named = [("/0", "energie"), ("/1", "iemand"), ("/2", "kvk:68750110"), ("/3", "iemand"), ("/4", "energie")]
+    found = named_twice(named, REGISTER)
+    assert [(one.pad, str(one.code)) for one in found] == [("/2", "schuldeiser_dubbel"), ("/4", "schuldeiser_dubbel")]
 
 
 def test_agents_that_are_in_the_register_are_told_what_is_said_about_their_principal() -> None:

@@ -9,10 +9,12 @@ import yaml
 from openapi_spec_validator import validate as validate_openapi
 
 import schemas
+from adapters.sftp.wire import message as sftp_document
 from gateway.core import xml
 from gateway.core.answer import AnswerKind
 from gateway.core.errors import Code
 from gateway.core.notice import KINDS
+from gateway.sandbox.bericht_xml import read_message
 from tests.core import examples
 
 SCHEMA_OF = {"gebeurtenis": "gebeurtenissen"}
@@ -163,13 +165,54 @@ def test_claims_have_the_same_fields_in_xml() -> None:
     [
         ("BerichtSoort", schemas.document("bericht")["properties"]["soort"]["enum"]),
         ("AntwoordSoort", [str(kind) for kind in AnswerKind]),
-        ("Geslacht", schemas.document("delen")["$defs"]["geslacht"]["enum"]),
         ("Fase", schemas.document("delen")["$defs"]["fase"]["enum"]),
         ("Categorie", schemas.document("delen")["$defs"]["categorie"]["enum"]),
     ],
 )
 def test_lists_of_values_are_the_same_in_xml(type_: str, values: list[str]) -> None:
     assert [node.get("value") for node in xsd_type(type_).iter(f"{XS}enumeration")] == values
+
+
+WRITTEN: list[tuple[str, object]] = [
+    *(("/hulpvrager/geslacht", sex) for sex in ("v", "non-binair", " X ", "onbekend / anders  ?")),
+    *(("/contactpersoon/telefoon", one) for one in ("(020) 123 45 67", "(+31) 20 12", "+31 (0)20 12", "020  ", "1()")),
+    *(("/contactpersoon/email", address) for address in ("a@b.nl", '"a b"@b.nl', '"a@b"@b.nl')),
+    *(("/hulpvrager/adres/postcode", code) for code in ("1012ab", "1012 ab", "1012 AB", "1012aB")),
+    ("/vorderingen", [{}]),
+]
+
+
+@pytest.mark.parametrize(("pointer", "value"), WRITTEN)
+def test_xml_takes_what_json_takes(pointer: str, value: object) -> None:
+    view = examples.read("bericht-kennisgeving")
+    *outer, last = pointer.split("/")[1:]
+    node = view
+    for step in outer:
+        node = node[step]
+    node[last] = value
+    assert schemas.validator("bericht").is_valid(view)
+    read: Any = read_message(sftp_document(json.dumps(view).encode()))
+    for step in outer:
+        read = read[step]
+    assert read[last] == value
+
+
+@pytest.mark.parametrize(
+    ("part", "bad"),
+    [
+        *(("geslacht", sex) for sex in ("", " ", "x" * 21, "a\nb", 1)),
+        *(("telefoon", phone) for phone in ("", "(", "(02", "()20123", "++3120", "tel. 020", ")020 123")),
+        *(("schuldeiser", name) for name in ("", " ", "x" * 201, "a\tb", "kvk:", "kvk:1234567", "kvk:123456789")),
+        *(("schuldeiser", name) for name in ("oin:123", "oin:" + "x" * 20, "kvk:12345678 ", 7)),
+    ],
+)
+def test_what_the_parts_refuse(part: str, bad: object) -> None:
+    assert not schemas.validator(f"delen#/$defs/{part}").is_valid(bad)
+
+
+@pytest.mark.parametrize("name", ["cjib", "Jansen & Zn. (incasso)", "KVK 12345678", "é" * 200, "kvk:12345678"])
+def test_a_creditor_may_have_any_name(name: str) -> None:
+    assert schemas.validator("delen#/$defs/schuldeiser").is_valid(name)
 
 
 # -- the two interfaces ----------------------------------------------------------------------------------------------

@@ -215,6 +215,7 @@ def test_what_is_wrong_with_the_envelope(change: Change, expected: Found) -> Non
     [
         put("/extensie", "x"),
         put("/extensie", None),
+        put("/extensie", "x" * 50_000),
         put("/sequence", 3),
         drop("/time"),
         put("/datacontenttype", "application/json; charset=utf-8"),
@@ -247,7 +248,10 @@ CLAIM = "/data/schuldeisers/0/vorderingen/0"
         (put("/data/schuldeisers", []), {("/data/schuldeisers", "waarde_ongeldig")}),
         (put("/data/schuldeisers/0", "cjib"), {("/data/schuldeisers/0", "waarde_ongeldig")}),
         (put("/data/schuldeisers/0/schuldeiser", "kvk:123"), {("/data/schuldeisers/0/schuldeiser", "waarde_ongeldig")}),
-        (put("/data/schuldeisers/0/schuldeiser", "A B"), {("/data/schuldeisers/0/schuldeiser", "waarde_ongeldig")}),
+        (put("/data/schuldeisers/0/schuldeiser", "A\tB"), {("/data/schuldeisers/0/schuldeiser", "waarde_ongeldig")}),
+        (put("/data/schuldeisers/0/schuldeiser", "oin:1"), {("/data/schuldeisers/0/schuldeiser", "waarde_ongeldig")}),
+        (put(f"{PERSON}/geslacht", "x" * 21), {(f"{PERSON}/geslacht", "waarde_ongeldig")}),
+        (put("/data/contactpersoon/telefoon", "(02"), {("/data/contactpersoon/telefoon", "waarde_ongeldig")}),
         (put("/data/versie", 0), {("/data/versie", "waarde_ongeldig")}),
         (put("/data/versie", "1"), {("/data/versie", "waarde_ongeldig")}),
         (put("/data/versie", 1.5), {("/data/versie", "waarde_ongeldig")}),
@@ -273,7 +277,6 @@ CLAIM = "/data/schuldeisers/0/vorderingen/0"
         (put(f"{CLAIM}/bedrag", 10**9), {(f"{CLAIM}/bedrag", "waarde_ongeldig")}),
         (put(f"{CLAIM}/bedrag", 10**300), {(f"{CLAIM}/bedrag", "waarde_ongeldig")}),
         (put(f"{CLAIM}/bedrag", "12,50"), {(f"{CLAIM}/bedrag", "waarde_ongeldig")}),
-        (put(CLAIM, {}), {(CLAIM, "waarde_ongeldig")}),
         (put("/data/pauze/aantal", 0), {("/data/pauze/aantal", "waarde_ongeldig")}),
         (put("/data/pauze/eenheid", "weken"), {("/data/pauze/eenheid", "waarde_ongeldig")}),
     ],
@@ -283,9 +286,32 @@ def test_what_the_schema_refuses(change: Change, expected: Found) -> None:
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        put(CLAIM, {}),
+        put("/data/schuldeisers/0/schuldeiser", "Jansen & Zn. (incasso)"),
+        put(f"{PERSON}/geslacht", "non-binair"),
+        put(f"{PERSON}/adres/postcode", "1012 ab"),
+        put("/data/contactpersoon/telefoon", "(020) 123 45 67"),
+    ],
+)
+def test_what_people_write_is_kept_as_they_wrote_it(change: Change) -> None:
+    valid = check(parse(changed(change)), GEMEENTE, TODAY)
+    assert isinstance(valid, Valid)
+    data = json.loads(changed(change))["data"]
+    assert json.loads(encode(valid.message)) == {**data, "gemeente": "0599"}
+
+
+@pytest.mark.parametrize(
     ("change", "expected"),
     [
         (put(f"{PERSON}/bsn", "123456789"), {(f"{PERSON}/bsn", "bsn_elfproef")}),
+        (put(f"{PERSON}/geboortedatum", "2026-11-23"), set()),
+        (put(f"{PERSON}/geboortedatum", "2026-11-24"), {(f"{PERSON}/geboortedatum", "waarde_ongeldig")}),
+        (
+            put(f"{PERSON}/partner/geboortedatum", "2027-01-01"),
+            {(f"{PERSON}/partner/geboortedatum", "waarde_ongeldig")},
+        ),
         (put(f"{PERSON}/bsn", "000000000"), {(f"{PERSON}/bsn", "bsn_elfproef")}),
         (put("/data/toelating/datum", "2026-11-24"), {("/data/toelating/datum", "toelating_toekomst")}),
         (put("/data/toelating/datum", "2026-11-23"), set()),
@@ -393,6 +419,32 @@ def identity(reading: Reading) -> tuple[str | None, str | None, str | None]:
     return reading.source, reading.id, reading.gemeente
 
 
+DOSSIER = NOTICE["data"]["dossierkenmerk"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (changed(put("/type", "onbekend")), (DOSSIER, 1)),
+        (changed(put("/subject", "x" * BYTES)), (DOSSIER, 1)),
+        (changed(put("/data/versie", 0)), (DOSSIER, None)),
+        (changed(put("/data/versie", True)), (DOSSIER, None)),
+        (changed(put("/data/versie", "1")), (DOSSIER, None)),
+        (changed(put("/data/dossierkenmerk", "x" * 101)), (None, 1)),
+        (changed(put("/data/dossierkenmerk", ["x"])), (None, 1)),
+        (body(NOTICE).replace(DOSSIER.encode(), b"\\ud800"), (None, 1)),
+        (b"{", (None, None)),
+        (changed(put("/data", [])), (None, None)),
+    ],
+    ids=lambda value: repr(value[-30:]) if isinstance(value, bytes) else repr(value),
+)
+def test_a_refusal_knows_the_dossier_and_version_that_are_well_formed(
+    raw: bytes, expected: tuple[str | None, int | None]
+) -> None:
+    reading = parse(raw)
+    assert (reading.dossier, reading.version) == expected
+
+
 @pytest.mark.parametrize(
     "raw",
     [
@@ -434,6 +486,12 @@ def test_an_event_has_at_most_65536_bytes() -> None:
     exact = body(NOTICE) + b" " * (BYTES - len(body(NOTICE)))
     assert judge(exact) == set()
     assert judge(exact + b" ") == {("", "te_groot")}
+
+
+def test_one_extension_may_take_all_the_room_there_is() -> None:
+    room = BYTES - len(changed(put("/opvulling", "")))
+    assert judge(changed(put("/opvulling", "x" * room))) == set()
+    assert judge(changed(put("/opvulling", "x" * (room + 1)))) == {("", "te_groot")}
 
 
 def test_a_binary_event_has_the_same_bound_as_in_one_piece() -> None:

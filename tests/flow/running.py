@@ -155,8 +155,13 @@ class Town:
         self._gateway = self._run = None
 
     async def send(self, *events: Event, sender: Sender | None = SENDER) -> Sequence[Verdict]:
+        """Through the door of HTTP, all in one batch."""
         arrivals = [Arrival("http", sender, json.dumps(event).encode()) for event in events]
         return await self.gateway.intake.accept(arrivals)
+
+    async def send_bytes(self, body: bytes, sender: Sender | None = SENDER) -> Verdict:
+        (verdict,) = await self.gateway.intake.accept([Arrival("http", sender, body)])
+        return verdict
 
     # -- the ledger -------------------------------------------------------------------------------------------------
 
@@ -304,15 +309,18 @@ async def _account(one: Neighbour, channel: str, town: Town, streets: AsyncExitS
             town.webhooks[one.id] = await streets.enter_async_context(window)
             return window.add(one.id, way, one.decide)
         case "sftp":
-            town.sftp = town.sftp or await streets.enter_async_context(SftpCreditor(home))
+            if town.sftp is None:
+                town.sftp = await streets.enter_async_context(SftpCreditor(home))
             return town.sftp.add(one.id, way, one.decide)
         case "cjib":
-            new = Office(home, town.pki.server, town.pki.authority.certificate, polls=1)
-            town.cjib = town.cjib or await streets.enter_async_context(new)
+            if town.cjib is None:
+                office = Office(home, town.pki.server, town.pki.authority.certificate, polls=1)
+                town.cjib = await streets.enter_async_context(office)
             return town.cjib.add(one.id, town.pki.gateway)
         case "email":
-            post = MailCreditor(home, town.pki.server, ca=town.pki.authority.certificate)
-            town.mail = town.mail or await streets.enter_async_context(post)
+            if town.mail is None:
+                post = MailCreditor(home, town.pki.server, ca=town.pki.authority.certificate)
+                town.mail = await streets.enter_async_context(post)
             return town.mail.add(one.id, way, one.decide)
         case _:
             raise ValueError(channel)

@@ -10,7 +10,7 @@ from typing import Any
 import aio_pika
 import pytest
 
-from gateway import app, intake, planning
+from gateway import amqp, app, intake, planning
 from gateway.app import make_broker
 from gateway.config import AmqpSettings
 from gateway.ledger import schema
@@ -21,6 +21,11 @@ from tests.flow.running import Neighbour, Town, event_faults, neighbour, running
 from tests.servers import PostgreSQL, RabbitMQ
 
 RESUMES_WITHIN = 15.0
+
+
+@pytest.fixture(autouse=True)
+def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(amqp, "WATCH", 0.3)
 
 
 @pytest.fixture

@@ -79,7 +79,8 @@ async def test_everything_that_is_wrong_is_told_at_once_and_recorded(house: Hous
     ("event", "status", "code"),
     [
         (notice("SHV-1", 1, gemeente="0344"), 403, "gemeente_niet_van_afzender"),
-        (elsewhere(), 403, "bron_niet_van_afzender"),
+        (elsewhere(), 400, "bron_niet_van_afzender"),
+        ({**notice(), "source": elsewhere()["source"]}, 400, "bron_niet_van_afzender"),
         ({**notice(), "data": notice("SHV-2")["data"]}, 409, "ander_bericht_zelfde_id"),
         ({**notice("SHV-1", 1, "cjib"), "id": "x"}, 409, "versie_bestaat"),
         ({**notice(), "type": "nl.elders.iets.v1"}, 400, "type_onbekend"),
@@ -112,6 +113,18 @@ async def test_a_body_of_unknown_length_is_bounded_too(small: House) -> None:
     headers = {"Authorization": f"Bearer {small.issuer.token()}", "Content-Type": "application/json"}
     async with small.session.post(f"{small.url}/v1/berichten", data=endless(), headers=headers) as response:
         assert response.status == 413
+    (kept,) = await small.rows(refusal)
+    assert len(kept.body) < 100_000
+
+
+async def test_what_is_too_large_to_read_is_recorded_and_told_too(small: House) -> None:
+    for body in (b" " * 300_000, b" " * 1_000_000):
+        status, problem = await small.post(body)
+        assert (status, codes(problem)) == (413, {"te_groot"})
+    assert len(await small.rows(refusal)) == 2
+    _, feed = await small.get("/v1/gebeurtenissen", params={"na": "0"})
+    told = [event["data"] for event in feed["gebeurtenissen"]]
+    assert [(data["gemeente"], data["fouten"][0]["code"]) for data in told] == [("0363", "te_groot")] * 2
 
 
 async def test_only_json_that_is_not_packed_is_taken(small: House) -> None:

@@ -296,6 +296,19 @@ def test_applying_a_register_shows_the_difference_first_and_is_idempotent(instal
     assert listed(installation) == {"energie", "bank"}
 
 
+def test_the_difference_is_there_as_records_too(installation: Installation) -> None:
+    installation.run("schuldeisers", "apply")
+    installation.write("schuldeisers.toml", register_toml([entry("energie", sector="energie")]))
+    expected = [
+        {"schuldeiser": "energie", "verschil": "gewijzigd", "regels": ["sector: – → energie"]},
+        {"schuldeiser": "zorg", "verschil": "vervallen", "regels": []},
+    ]
+    assert json.loads(installation.run("schuldeisers", "apply", "--json", "--droog").stdout) == expected
+    assert json.loads(installation.run("schuldeisers", "apply", "--json").stdout) == expected
+    assert json.loads(installation.run("schuldeisers", "apply", "--json").stdout) == []
+    assert listed(installation) == {"energie"}
+
+
 def test_a_wrong_register_is_refused_whole_with_every_error(installation: Installation) -> None:
     wrong = register_toml([entry("energie", onzin=1), entry("zorg", kvk="12")])
     installation.write("fout.toml", wrong)
@@ -442,7 +455,7 @@ async def test_publish_hands_a_broker_the_message_safely(installation: Installat
     async with await aio_pika.connect(broker.url("gem-0363")) as _, await aio_pika.connect(broker.url()) as connection:
         channel = await connection.channel()
         exchange = await channel.declare_exchange("kennisgeving.in", "topic", durable=True)
-        nobody_takes_it = await installation.arun("publish", "bericht.json")
+        nobody_takes_it = await installation.arun("publish", "bericht.json", "--amqp", broker.url("gem-0363"))
         assert nobody_takes_it.returncode == 1
         queue = await channel.declare_queue("kennisgeving.intake", durable=True, arguments={"x-queue-type": "quorum"})
         await queue.bind(exchange, "0363.kennisgeving")
@@ -453,6 +466,18 @@ async def test_publish_hands_a_broker_the_message_safely(installation: Installat
     assert (message.user_id, message.routing_key) == ("gem-0363", "0363.kennisgeving")
     assert message.delivery_mode == aio_pika.DeliveryMode.PERSISTENT
     assert message.content_type == "application/cloudevents+json"
+
+
+@pytest.mark.parametrize("user", ["gateway@", "gem-0344:geheim@", ""])
+def test_publish_as_nobody_who_sends_is_wrong_use(installation: Installation, user: str) -> None:
+    installation.write("bericht.json", notice())
+    url = f"amqp://{user}127.0.0.1:{free_port()}/"
+    installation.settings(f'[amqp]\nurl = "{url}"')
+    for arguments in ([], ["--amqp", url]):
+        done = installation.run("publish", "bericht.json", *arguments)
+        assert (done.returncode, done.stdout, "--amqp" in errors(done)) == (2, b"", True)
+        assert "amqp_gebruiker" in errors(done)
+        assert "geheim" not in errors(done)
 
 
 def test_publish_says_so_when_the_broker_is_away_or_the_message_cannot_be_addressed(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from sqlalchemy import Connection, select, text
 
 from adapters.webhook.adapter import Webhook
 from gateway import app
@@ -13,6 +14,7 @@ from gateway.app import apply_register
 from gateway.clock import Clock
 from gateway.contract import Draft, Endpoint, Link, OpenDelivery, Outcome, Parcel, Receive, Rendition
 from gateway.core import lane
+from gateway.ledger import schema
 from gateway.register import load_channels, read_register
 from tests.flow.desk import notice, progress
 from tests.flow.running import Town, Window, neighbour, running
@@ -130,6 +132,24 @@ async def test_what_is_to_be_tried_again_is_not_forgotten_over_newer_work(sqlite
         await town.hand_over()
 
 
+async def test_what_another_transaction_holds_at_that_moment_goes_right_after_it(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    slow = {"eerste_herhaling": "0.3 s", "hoogste_herhaling": "60 s", "lease": "60 s"}
+    async with running(tmp_path, postgres_url, [neighbour("energie")], tempo=slow) as town:
+        async with town.webhooks["energie"].answers_with(503):
+            await town.send(notice("SHV-1", 1, "energie"))
+            await town.try_out("energie")
+        await town.ledger.run(_hold_all_deliveries)
+        await town.hand_over(within=5.0)
+
+
+def _hold_all_deliveries(connection: Connection) -> None:
+    """For longer than it takes until the next attempt is due."""
+    connection.execute(select(schema.delivery.c.id).with_for_update())
+    connection.execute(text("SELECT pg_sleep(0.7)"))
+
+
 async def test_an_idle_gateway_delivers_at_once(ledger_url: str, tmp_path: Path) -> None:
     async with running(tmp_path, ledger_url, [neighbour("energie")]) as town:
         await town.send(notice("SHV-0", 1, "energie"))  # connects
@@ -147,9 +167,9 @@ async def test_an_idle_gateway_delivers_at_once(ledger_url: str, tmp_path: Path)
 
 
 async def test_a_channel_that_refuses_is_followed_by_the_next_under_the_same_id(
-    ledger_url: str, tmp_path: Path
+    sqlite_url: str, tmp_path: Path
 ) -> None:
-    async with running(tmp_path, ledger_url, [neighbour("energie", "webhook", "sftp")]) as town:
+    async with running(tmp_path, sqlite_url, [neighbour("energie", "webhook", "sftp")]) as town:
         async with town.webhooks["energie"].refuses():
             await town.send(notice("SHV-1", 1, "energie"))
             (row,) = await town.hand_over()
@@ -204,8 +224,8 @@ async def _rename(town: Town, old: str, new: str) -> None:
     await town.until(is_open)
 
 
-async def test_what_nobody_takes_in_time_fails_with_a_task_and_an_event(ledger_url: str, tmp_path: Path) -> None:
-    async with running(tmp_path, ledger_url, [neighbour("energie")], tempo={"opgeven_na": "0.4 s"}) as town:
+async def test_what_nobody_takes_in_time_fails_with_a_task_and_an_event(sqlite_url: str, tmp_path: Path) -> None:
+    async with running(tmp_path, sqlite_url, [neighbour("energie")], tempo={"opgeven_na": "0.4 s"}) as town:
         async with town.webhooks["energie"].answers_with(503):
             await town.send(notice("SHV-1", 1, "energie"))
             (row,) = await town.reach("mislukt")

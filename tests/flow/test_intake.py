@@ -123,6 +123,49 @@ async def test_bad_input_is_on_record_the_sender_is_told_and_the_rest_goes_on(
     assert isinstance((await desk.send(notice("SHV-5")))[0], Accepted)
 
 
+async def test_a_creditor_under_two_names_is_told_together_with_whatever_else_is_wrong(desk: Desk) -> None:
+    bad = notice("SHV-1", 1, "energie", "kvk:68750110", "energie", versi=1, toelating={"datum": "2030-01-01"})
+    (verdict,) = await desk.send(bad)
+    assert isinstance(verdict, Refused)
+    assert sorted((violation.pad, str(violation.code)) for violation in verdict.violations) == [
+        ("/data/schuldeisers/1/schuldeiser", "schuldeiser_dubbel"),
+        ("/data/schuldeisers/2/schuldeiser", "schuldeiser_dubbel"),
+        ("/data/toelating/datum", "toelating_toekomst"),
+        ("/data/versi", "veld_onbekend"),
+    ]
+    listed = {**progress("SHV-1", 2, "kvk:68750110", "energie"), "specversion": "0"}
+    (verdict,) = await desk.send(listed)
+    assert isinstance(verdict, Refused)
+    assert [violation.pad for violation in verdict.violations] == ["/specversion", "/data/schuldeisers/1"]
+
+
+@pytest.mark.parametrize(
+    ("event", "dossier", "version"),
+    [
+        (_changed("onbekend", 1), "SHV-1", 1),
+        (_changed("versie", "een"), "SHV-1", None),
+        (_changed("dossierkenmerk", " "), None, 1),
+        (progress("SHV-7", 1), "SHV-7", 1),
+    ],
+    ids=["schema", "version", "dossier", "planning"],
+)
+async def test_a_refusal_names_the_dossier_and_version_that_could_be_read(
+    desk: Desk, event: dict[str, Any], dossier: str | None, version: int | None
+) -> None:
+    await desk.send(event)
+    ((name, data),) = await desk.told()
+    assert (name, data.get("dossierkenmerk"), data.get("versie")) == ("bericht-geweigerd", dossier, version)
+    assert None not in data.values()
+
+
+async def test_a_creditor_by_a_name_of_no_register_is_unknown_and_the_others_go(desk: Desk) -> None:
+    await desk.send(notice("SHV-1", 1, "energie", "Jansen & Zn. (incasso)"))
+    assert [one.creditor for one in await desk.deliveries()] == ["energie"]
+    ((_, data),) = await desk.told()
+    assert data["onbekend"] == ["Jansen & Zn. (incasso)"]
+    assert [one.soort for one in await desk.tasks()] == ["schuldeiser_onbekend"]
+
+
 async def test_one_bad_message_in_a_batch_does_not_hold_the_others(desk: Desk) -> None:
     verdicts = await desk.send(notice("SHV-1"), _changed("versie", 0), notice("SHV-2"))
     assert [type(verdict) for verdict in verdicts] == [Accepted, Refused, Accepted]

@@ -187,8 +187,8 @@ async def test_what_is_said_again_is_recorded_once(ledger_url: str, tmp_path: Pa
         assert [name for name, _ in await town.told("energie")].count("antwoord-ontvangen") == 1
 
 
-async def test_a_webhook_id_stands_for_one_body(ledger_url: str, tmp_path: Path) -> None:
-    async with running(tmp_path, ledger_url, [neighbour("energie")]) as town:
+async def test_a_webhook_id_stands_for_one_body(sqlite_url: str, tmp_path: Path) -> None:
+    async with running(tmp_path, sqlite_url, [neighbour("energie")]) as town:
         row = await handed_over(town, "energie")
         first, other = said(row, PAUSE, "webhook:1"), said(row, UNKNOWN, "webhook:1")
         kinds = []
@@ -231,8 +231,8 @@ async def _is_asked(town: Town) -> bool:
     return bool(town.webhooks["energie"].starts)
 
 
-async def test_a_hand_over_that_is_recorded_after_the_answer_is_told_as_well(ledger_url: str, tmp_path: Path) -> None:
-    async with running(tmp_path, ledger_url, [neighbour("energie")]) as town:
+async def test_a_hand_over_that_is_recorded_after_the_answer_is_told_as_well(sqlite_url: str, tmp_path: Path) -> None:
+    async with running(tmp_path, sqlite_url, [neighbour("energie")]) as town:
         async with town.webhooks["energie"].takes(0.2):
             await town.send(notice("SHV-1", 1, "energie"))
             (row,) = await town.reach("bezig")
@@ -272,10 +272,10 @@ async def test_an_answer_to_what_had_failed_counts(sqlite_url: str, tmp_path: Pa
 
 
 async def test_an_invalid_answer_in_a_reply_is_kept_for_a_person_and_nothing_is_sent_again(
-    ledger_url: str, tmp_path: Path
+    sqlite_url: str, tmp_path: Path
 ) -> None:
     nonsense = b'{"antwoord": {"soort": "onzin-kanarie"}}'
-    async with running(tmp_path, ledger_url, [neighbour("energie")]) as town:
+    async with running(tmp_path, sqlite_url, [neighbour("energie")]) as town:
         window = town.webhooks["energie"]
         async with window.answers_with(200, {"Content-Type": "application/json"}, nonsense):
             await town.send(notice("SHV-1", 1, "energie"))
@@ -288,9 +288,9 @@ async def test_an_invalid_answer_in_a_reply_is_kept_for_a_person_and_nothing_is_
 
 
 async def test_an_invalid_answer_later_is_kept_and_its_author_hears_field_and_rule_only(
-    ledger_url: str, tmp_path: Path
+    sqlite_url: str, tmp_path: Path
 ) -> None:
-    async with running(tmp_path, ledger_url, [neighbour("energie")]) as town:
+    async with running(tmp_path, sqlite_url, [neighbour("energie")]) as town:
         row = await handed_over(town, "energie")
         verdict = await town.gateway.receipts.receive(said(row, {"soort": "onzin-kanarie", "totEnMet": 3}))
         assert verdict.kind == "invalid"
@@ -337,8 +337,8 @@ async def _is_on(town: Town, channel: str) -> bool:
     return bool(row.channel == channel and row.state == "afgeleverd")
 
 
-async def test_what_came_back_on_the_last_channel_fails_with_a_task(ledger_url: str, tmp_path: Path) -> None:
-    async with running(tmp_path, ledger_url, [neighbour("energie")]) as town:
+async def test_what_came_back_on_the_last_channel_fails_with_a_task(sqlite_url: str, tmp_path: Path) -> None:
+    async with running(tmp_path, sqlite_url, [neighbour("energie")]) as town:
         row = await handed_over(town, "energie")
         assert await receive(town, came_back(row)) == ["recorded"]
         assert (await town.delivery("energie")).state == "mislukt"
