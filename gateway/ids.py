@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from threading import Lock
 
 _STOCK = 1024
 """Bytes of entropy asked for at once; a multiple of 8."""
@@ -9,20 +10,22 @@ _STOCK = 1024
 
 class Uuid7:
     """Gives ids for instants in epoch microseconds (sub-millisecond part in rand_a). Strictly rising within one
-    process, also for the same instant (RFC 9562 §6.2): the next id then takes the next free microsecond."""
+    process, also for the same instant (RFC 9562 §6.2): the next id then takes the next free microsecond. Any thread
+    may ask: the embedded ledger plans on a thread of its own."""
 
     def __init__(self, entropy: Callable[[int], bytes] = os.urandom) -> None:
         self._entropy = entropy
         self._stock = b""
         self._last = 0
+        self._one_at_a_time = Lock()
 
     def __call__(self, micros: int) -> str:
-        self._last = micros = max(micros, self._last + 1)
+        with self._one_at_a_time:
+            self._last = micros = max(micros, self._last + 1)
+            self._stock = self._stock or self._entropy(_STOCK)
+            taken, self._stock = self._stock[:8], self._stock[8:]
         millis, rest = divmod(micros, 1000)
         value = (millis << 80) | (0x7 << 76) | ((rest * 4096 // 1000) << 64) | (0x2 << 62)
-        if not self._stock:
-            self._stock = self._entropy(_STOCK)
-        taken, self._stock = self._stock[:8], self._stock[8:]
         value |= int.from_bytes(taken, "big") >> 2
         digits = f"{value:032x}"
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -122,7 +122,8 @@ async def test_what_is_too_large_to_read_is_recorded_and_told_too(small: House) 
         status, problem = await small.post(body)
         assert (status, codes(problem)) == (413, {"te_groot"})
     assert len(await small.rows(refusal)) == 2
-    _, feed = await small.get("/v1/gebeurtenissen", params={"na": "0"})
+    await small.number_events()
+    _, feed = await small.get("/v1/gebeurtenissen")
     told = [event["data"] for event in feed["gebeurtenissen"]]
     assert [(data["gemeente"], data["fouten"][0]["code"]) for data in told] == [("0363", "te_groot")] * 2
 
