@@ -26,7 +26,8 @@ from gateway.ledger.engine import Contention, Ledger, LedgerAway
 from gateway.ledger.intake import Known, Writes
 from gateway.links import Lane, Links
 from gateway.log import logger
-from gateway.planning import Checked, Desk, Planner, Refusal, refuse
+from gateway.planning import Checked, Desk, Planner
+from gateway.refusals import Refusal, refuse
 from gateway.seal import SealBroken, Sealer
 
 log = logger(__name__)
@@ -214,11 +215,11 @@ class Intake:
 
     def _plan(self, planner: Planner, one: Checked | Refusal, now: int) -> Verdict:
         if isinstance(one, Refusal):
-            refuse(self._desk, planner.writes, now, one)
+            refuse(self._desk.sealer, self._desk.events, planner.writes, now, one)
             return Quarantined(one.violations[0].code) if one.sender is None else Refused(one.violations)
         planned = planner.plan(one)
         if planned.violations:
-            refuse(self._desk, planner.writes, now, Refusal.of(one, planned.violations))
+            refuse(self._desk.sealer, self._desk.events, planner.writes, now, one.refused(planned.violations))
             return Refused(planned.violations)
         return Duplicate() if planned.duplicate else Accepted(planned.message_id, planned.held)
 
@@ -233,7 +234,7 @@ class Intake:
                 raise
             except Exception as why:
                 log.exception("message_not_processed", fout=type(why).__name__)
-                refusal = one if isinstance(one, Refusal) else Refusal.of(one, (_BROKEN,))
+                refusal = one if isinstance(one, Refusal) else one.refused((_BROKEN,))
                 (verdict,) = await self._commit([refusal])
             return verdict
         raise LedgerAway("te druk")

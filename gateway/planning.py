@@ -4,7 +4,6 @@ Called inside the batch's transaction, with the dossiers under lock. It works on
 of the batch adds, the next one sees.
 """
 
-import hashlib
 from collections.abc import Callable, Collection, Iterable
 from datetime import date
 
@@ -18,16 +17,14 @@ from gateway.core.retry import Policy, give_up_at
 from gateway.core.route import Addressee, Earlier, Routing, predecessor, route_notice, route_progress, unchanged
 from gateway.core.validate import Valid
 from gateway.core.view import make_view, view_digest
-from gateway.events import UNKNOWN_GEMEENTE, Events
+from gateway.events import Events
 from gateway.ids import uuid7
 from gateway.keys import Keys
 from gateway.ledger.intake import DossierRow, Kept, Known, Writes
 from gateway.ledger.tasks import Task
 from gateway.links import Lane, Links
+from gateway.refusals import Refusal, refuse
 from gateway.seal import Sealer, aad
-
-KEPT_OF_A_REFUSAL = 65_536
-"""Bytes of a refused message that are kept; the rest is told by its digest."""
 
 
 class Checked(Struct, frozen=True):
@@ -48,6 +45,21 @@ class Checked(Struct, frozen=True):
             raise TypeError(valid.soort)
         envelope = valid.envelope
         return cls(envelope.source, envelope.id, valid.content_hash, sender, valid.soort, valid.message, body)
+
+    def refused(self, violations: tuple[Violation, ...], door: str = "intake") -> Refusal:
+        """It is right in itself and does not fit what is known."""
+        return Refusal(
+            door=door,
+            sender=self.sender,
+            user=None,
+            body=self.body,
+            violations=violations,
+            source=self.source,
+            event_id=self.event_id,
+            gemeente=self.message.gemeente,
+            dossier=self.message.dossier,
+            version=self.message.version,
+        )
 
 
 class Planned(Struct):
@@ -72,74 +84,6 @@ class Desk(Struct, frozen=True):
     """µs"""
     reread: Callable[[bytes, str], Checked]
     """The checked message behind bytes that were kept, and the OIN of its sender."""
-
-
-class Refusal(Struct, frozen=True):
-    """What is refused, and how much of its identity could be read. Without a sender it is quarantined."""
-
-    door: str
-    sender: Sender | None
-    user: str | None
-    body: bytes
-    violations: tuple[Violation, ...]
-    source: str | None
-    event_id: str | None
-    gemeente: str | None
-    dossier: str | None = None
-    version: int | None = None
-
-    @classmethod
-    def of(cls, checked: Checked, violations: tuple[Violation, ...], door: str = "intake") -> "Refusal":
-        """A message that is right in itself and does not fit what is known."""
-        return cls(
-            door=door,
-            sender=checked.sender,
-            user=None,
-            body=checked.body,
-            violations=violations,
-            source=checked.source,
-            event_id=checked.event_id,
-            gemeente=checked.message.gemeente,
-            dossier=checked.message.dossier,
-            version=checked.message.version,
-        )
-
-
-def refuse(desk: Desk, writes: Writes, at: int, refusal: Refusal) -> None:
-    """Record a refusal (or, without a sender, a quarantine with a task) and the event that tells of it."""
-    identifier = uuid7(at)
-    sender, gemeente, body = refusal.sender, refusal.gemeente, refusal.body
-    own = gemeente if sender and gemeente in sender.gemeenten else None
-    told = UNKNOWN_GEMEENTE if sender is None else own or next(iter(sender.gemeenten), UNKNOWN_GEMEENTE)
-    kept = body if len(body) <= KEPT_OF_A_REFUSAL else body[:KEPT_OF_A_REFUSAL] + hashlib.sha256(body).digest()
-    writes.refusals.append(
-        {
-            "id": identifier,
-            "received_at": at,
-            "kind": "geparkeerd" if sender is None else "geweigerd",
-            "door": refusal.door,
-            "sender": sender.oin if sender else refusal.user,
-            "gemeente": told,
-            "source": refusal.source,
-            "event_id": refusal.event_id,
-            "violations": msgspec.json.encode(refusal.violations).decode(),
-            "body": desk.sealer.seal(None, kept, aad("refusal", identifier)),
-        }
-    )
-    writes.events.append(
-        desk.events.make(
-            "bericht-geweigerd",
-            at,
-            told,
-            dossierkenmerk=refusal.dossier,
-            versie=refusal.version,
-            bericht={"source": refusal.source, "id": refusal.event_id},
-            fouten=refusal.violations,
-        )
-    )
-    if sender is None:
-        detail = "Een bericht zonder bekende afzender is geparkeerd. Zoek uit wie het stuurde."
-        writes.tasks.append(Task(id=uuid7(at), soort="afzender_onbekend", created_at=at, detail=detail))
 
 
 class Planner:
@@ -215,7 +159,7 @@ class Planner:
             self.writes.released[kept.id] = not in_order
             return
         self.writes.dropped.append(kept.id)
-        refuse(self._desk, self.writes, self._now, Refusal.of(checked, violations, door="wacht"))
+        refuse(self._desk.sealer, self._desk.events, self.writes, self._now, checked.refused(violations, door="wacht"))
 
     # -- process ----------------------------------------------------------------------------------------------------
 
