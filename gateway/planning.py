@@ -93,6 +93,7 @@ class Planner:
         self._desk = desk
         self._known = known
         self._now = now
+        self._give_up_at = give_up_at(now, desk.policy, desk.closed_days)
         self.writes = Writes()
         self.lanes: set[Lane] = set()
         self.holds = False
@@ -280,7 +281,7 @@ class Planner:
                 "next_action_at": self._now,
                 "waits_for": waits_for,
                 "created_at": self._now,
-                "give_up_at": give_up_at(self._now, self._desk.policy, self._desk.closed_days),
+                "give_up_at": self._give_up_at,
                 "view_digest": one.view_digest,
             }
         )
