@@ -9,6 +9,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
@@ -20,6 +21,7 @@ T = TypeVar("T")
 
 POOL_SIZE = 6
 LOCK_TIMEOUT_SECONDS = 30
+CLOSE_WITHIN = 3.0
 
 
 class LedgerAway(Exception):
@@ -95,8 +97,11 @@ class Ledger:
             return transaction(connection, *args, **kwargs)
 
     async def aclose(self) -> None:
+        """A database that does not answer is not waited for."""
         if self._async is not None:
-            await self._async.dispose()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_WITHIN):
+                    await self._async.dispose()
         if self._sync is not None:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._sync.dispose)
         self._thread.shutdown()

@@ -1,24 +1,32 @@
 """What leaves the gateway: in which order, how fast, again where it must, and always with the same bytes."""
 
 import asyncio
-from collections.abc import Sequence
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from msgspec import structs
 from sqlalchemy import Connection, select, text
 
 from adapters.webhook.adapter import Webhook
 from gateway import app
-from gateway.app import apply_register
+from gateway.app import Gateway, apply_register
 from gateway.clock import Clock
+from gateway.config import read_config
 from gateway.contract import Draft, Endpoint, Link, OpenDelivery, Outcome, Parcel, Receive, Rendition
 from gateway.core import lane
-from gateway.ledger import schema
+from gateway.intake import Accepted, Arrival
+from gateway.ledger import engine, schema
 from gateway.register import load_channels, read_register
-from tests.flow.desk import notice, progress
+from gateway.tables import Address
+from tests.flow.desk import SENDER, notice, progress
 from tests.flow.running import Town, Window, neighbour, running
-from tests.servers import PostgreSQL
+from tests.servers import PostgreSQL, free_port
 
 NEXT_REGISTER = 0.1
 """Seconds between two looks at the register, in a test that changes it."""
@@ -403,11 +411,18 @@ async def _begun(window: Window, number: int) -> bool:
     return len(window.starts) >= number
 
 
-async def test_a_gateway_stops_in_time_also_when_its_ledger_is_away(
-    postgres: PostgreSQL, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway stops soon."""
     monkeypatch.setattr(app, "PATIENCE", 0.5)
     monkeypatch.setattr(app, "LAST_EVENTS", 0.5)
+    monkeypatch.setattr(engine, "CLOSE_WITHIN", 0.3)
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_gateway_stops_in_time_also_when_its_ledger_is_away(
+    postgres: PostgreSQL, postgres_url: str, tmp_path: Path
+) -> None:
     async with running(tmp_path, postgres_url, [neighbour("energie")], tempo={"lease": "1 s"}) as town:
         async with town.webhooks["energie"].takes(0.3):
             await town.send(*notices(20, "energie"))
@@ -420,6 +435,87 @@ async def test_a_gateway_stops_in_time_also_when_its_ledger_is_away(
                 await asyncio.to_thread(postgres.start)
         await town.start()
         await town.hand_over()
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_gateway_stops_in_time_also_when_its_ledger_does_not_answer(postgres_url: str, tmp_path: Path) -> None:
+    async with running(tmp_path, postgres_url, [neighbour("energie")], tempo={"lease": "1 s"}) as town:
+        async with town.webhooks["energie"].takes(0.3):
+            await town.send(*notices(20, "energie"))
+            await town.until(lambda: _begun(town.webhooks["energie"], 1))
+            sessions = await town.ledger.run(_other_sessions)
+            with frozen(sessions):
+                async with asyncio.timeout(5):
+                    await town.stop()
+        await town.start()
+        await town.hand_over()
+
+
+def _other_sessions(connection: Connection) -> list[int]:
+    """Process ids of the sessions in this database other than ours."""
+    query = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    return list(connection.execute(text(query)).scalars())
+
+
+@contextmanager
+def frozen(processes: list[int]) -> Iterator[None]:
+    """Alive, and doing nothing."""
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGCONT)
+
+
+# -- together --------------------------------------------------------------------------------------------------------
+
+
+async def test_two_gateways_share_the_work_and_nothing_goes_twice_or_out_of_order(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    creditors = [neighbour("energie"), neighbour("zorg")]
+    async with running(tmp_path, postgres_url, creditors) as town, colleague(town) as other:
+        async with asyncio.TaskGroup() as sending:
+            for nr in range(30):
+                sending.create_task(_tell_all(nr, [town.gateway, other]))
+        rows = {row.id: row for row in await town.hand_over()}
+        for window in town.webhooks.values():
+            assert len(window.deliveries) == len(set(window.deliveries)) == 90
+            for dossier in {row.dossier_id for row in rows.values()}:
+                versions = [rows[id_].versie for id_ in window.deliveries if rows[id_].dossier_id == dossier]
+                assert versions == [1, 2, 3]
+        assert len({one.owner for one in await town.attempts()}) == 2
+
+
+async def _tell_all(nr: int, gateways: Sequence[Gateway]) -> None:
+    """Three versions of one dossier, each through another gateway than the one before."""
+    later = notice(f"SHV-{nr}", 3, "energie", "zorg", contactpersoon={"naam": "Ander team"})
+    for version, event in enumerate([notice(f"SHV-{nr}"), progress(f"SHV-{nr}", 2), later]):
+        arrival = Arrival("http", SENDER, json.dumps(event).encode())
+        (verdict,) = await gateways[(nr + version) % 2].intake.accept([arrival])
+        assert isinstance(verdict, Accepted)
+
+
+@asynccontextmanager
+async def colleague(town: Town) -> AsyncIterator[Gateway]:
+    """Another gateway on the same ledger."""
+    config = read_config(town.directory / "gateway.toml", {})
+    http = structs.replace(config.http, listen=Address("127.0.0.1", free_port()))
+    gateway = Gateway(structs.replace(config, http=http))
+    run = asyncio.create_task(gateway.run())
+
+    async def is_ready() -> bool:
+        return not await gateway.reasons_not_ready()
+
+    await town.until(is_ready)
+    try:
+        yield gateway
+    finally:
+        gateway.stop()
+        await run
 
 
 # -- at rest ---------------------------------------------------------------------------------------------------------
