@@ -24,6 +24,7 @@ from gateway.clock import Clock
 from gateway.contract import Draft, Link
 from gateway.core.creditor import Creditor, Limit
 from gateway.core.lane import SECOND, Decision, Standing, decide, held_until
+from gateway.core.lifecycle import State
 from gateway.core.outcome import (
     Evidence,
     HandedOver,
@@ -401,7 +402,11 @@ class Dispatch:
         if decision.alarm:
             log.error("own_fault", schuldeiser=lane[0], kanaal=lane[1], code=evidence_of(ended.outcome).code)
         if decision.closes_channel:
+            log.error("channel_closed", schuldeiser=lane[0], kanaal=lane[1], code=evidence_of(ended.outcome).code)
             self._links.close_lane(lane)
+        if decision.state is State.FAILED:
+            code = evidence_of(ended.outcome).code
+            log.error("delivery_failed", bezorging=ended.claimed.id, schuldeiser=lane[0], kanaal=lane[1], code=code)
         if decision.next_action_at is not None:
             self.wake([(ended.claimed.creditor, decision.channel)], decision.next_action_at)
 

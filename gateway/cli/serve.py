@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import signal
 
 import uvloop
@@ -28,6 +29,9 @@ def serve(*, config: ConfigFile = DEFAULT_CONFIG) -> int:
         for line in why.errors if isinstance(why, TablesRefused) else [str(why)]:
             log.error("settings_refused", melding=line)
         return 2
+    except OSError as why:
+        log.error("not_started", reden=os.strerror(why.errno) if why.errno else type(why).__name__)
+        return 1
     return 0
 
 

@@ -215,15 +215,15 @@ def _next_channel(
     following = _following(standing)
     happening = Happening.RETRY if following else last
     state = move(standing.state, happening)
-    gave_up = state is State.FAILED
+    gave_up, moves_on = state is State.FAILED, state is State.RETRYING
     return Decision(
         steps=((happening, state),),
-        next_action_at=now if state is State.RETRYING else None,
-        tries=0 if following else standing.tries,
-        channel=following or standing.channel,
+        next_action_at=now if moves_on else None,
+        tries=0 if moves_on else standing.tries,
+        channel=following if following and moves_on else standing.channel,
         proof=standing.proof,
         events=("bezorging-mislukt",) if gave_up else (),
-        task=why if gave_up else ("kanaal_gesloten" if closes else None),
+        task="kanaal_gesloten" if closes else (why if gave_up else None),
         releases_next=gave_up,
         closes_channel=closes,
     )

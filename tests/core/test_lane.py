@@ -97,6 +97,13 @@ def test_a_refusal_moves_on_to_the_next_channel_at_once() -> None:
     assert decision.events == ()
 
 
+@pytest.mark.parametrize("state", [State.RECEIVED, State.CONFIRMED, State.REFUSED])
+def test_a_refusal_after_an_answer_moves_nothing(state: State) -> None:
+    decision = decide(structs.replace(STANDING, state=state, tries=3), RefusedForGood(SAID), NOW, 0, POLICY)
+    assert (decision.state, decision.channel, decision.tries) == (state, STANDING.channel, 3)
+    assert (decision.next_action_at, decision.events) == (None, ())
+
+
 def test_a_refusal_on_the_last_channel_ends_with_a_task() -> None:
     standing = structs.replace(STANDING, channel="email")
     decision = decide(standing, RefusedForGood(SAID), NOW, 0, POLICY)

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import errno
 import json
 import os
 import signal
@@ -442,8 +443,8 @@ async def test_serve_ends_with_1_and_says_why_when_it_cannot_go_on(installation:
         done = await installation.arun("serve")
     assert (done.returncode, done.stdout) == (1, b"")
     last = json.loads(done.stderr.splitlines()[-1])
-    assert last["level"] == "critical"
-    assert any("OSError" in name for name in last["fout"])
+    assert (last["event"], last["level"]) == ("not_started", "error")
+    assert last["reden"] == os.strerror(errno.EADDRINUSE)
 
 
 # -- publish to a broker ----------------------------------------------------------------------------------------------

@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import os
-import signal
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,7 +19,7 @@ from gateway.config import read_config
 from gateway.contract import Draft, Endpoint, Link, OpenDelivery, Outcome, Parcel, Receive, Rendition
 from gateway.core import lane
 from gateway.intake import Accepted, Arrival
-from gateway.ledger import engine, schema
+from gateway.ledger import schema
 from gateway.register import load_channels, read_register
 from gateway.tables import Address
 from tests.flow.desk import SENDER, notice, progress
@@ -411,18 +409,11 @@ async def _begun(window: Window, number: int) -> bool:
     return len(window.starts) >= number
 
 
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The gateway stops soon."""
+async def test_a_gateway_stops_in_time_also_when_its_ledger_is_away(
+    postgres: PostgreSQL, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(app, "PATIENCE", 0.5)
     monkeypatch.setattr(app, "LAST_EVENTS", 0.5)
-    monkeypatch.setattr(engine, "CLOSE_WITHIN", 0.3)
-
-
-@pytest.mark.usefixtures("hasty")
-async def test_a_gateway_stops_in_time_also_when_its_ledger_is_away(
-    postgres: PostgreSQL, postgres_url: str, tmp_path: Path
-) -> None:
     async with running(tmp_path, postgres_url, [neighbour("energie")], tempo={"lease": "1 s"}) as town:
         async with town.webhooks["energie"].takes(0.3):
             await town.send(*notices(20, "energie"))
@@ -435,39 +426,6 @@ async def test_a_gateway_stops_in_time_also_when_its_ledger_is_away(
                 await asyncio.to_thread(postgres.start)
         await town.start()
         await town.hand_over()
-
-
-@pytest.mark.usefixtures("hasty")
-async def test_a_gateway_stops_in_time_also_when_its_ledger_does_not_answer(postgres_url: str, tmp_path: Path) -> None:
-    async with running(tmp_path, postgres_url, [neighbour("energie")], tempo={"lease": "1 s"}) as town:
-        async with town.webhooks["energie"].takes(0.3):
-            await town.send(*notices(20, "energie"))
-            await town.until(lambda: _begun(town.webhooks["energie"], 1))
-            sessions = await town.ledger.run(_other_sessions)
-            with frozen(sessions):
-                async with asyncio.timeout(5):
-                    await town.stop()
-        await town.start()
-        await town.hand_over()
-
-
-def _other_sessions(connection: Connection) -> list[int]:
-    """Process ids of the sessions in this database other than ours."""
-    query = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    return list(connection.execute(text(query)).scalars())
-
-
-@contextmanager
-def frozen(processes: list[int]) -> Iterator[None]:
-    """Alive, and doing nothing."""
-    for process in processes:
-        os.kill(process, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for process in processes:
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGCONT)
 
 
 # -- together --------------------------------------------------------------------------------------------------------
