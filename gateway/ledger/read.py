@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from gateway.ledger.among import among
 from gateway.ledger.schema import (
@@ -14,8 +14,6 @@ from gateway.ledger.schema import (
     message,
     outbox,
     payload,
-    refusal,
-    task,
     transition,
 )
 
@@ -118,10 +116,6 @@ def messages_of(connection: Connection, dossier_id: str) -> Rows:
     ).all()
 
 
-def tasks_of(connection: Connection, dossier_id: str) -> Rows:
-    return connection.execute(select(task).where(task.c.dossier_id == dossier_id).order_by(task.c.id)).all()
-
-
 def feed(connection: Connection, gemeenten: Collection[str] | None, after: int, limit: int) -> Rows:
     """Numbered events after `after`, in order; `gemeenten` None: of all. `key` opens `sealed`."""
     query = (
@@ -134,19 +128,3 @@ def feed(connection: Connection, gemeenten: Collection[str] | None, after: int, 
     if gemeenten is not None:
         query = query.where(among(outbox.c.gemeente, gemeenten))
     return connection.execute(query).all()
-
-
-def counts(connection: Connection) -> dict[str, int]:
-    """Deliveries per state."""
-    rows = connection.execute(select(delivery.c.state, func.count().label("number")).group_by(delivery.c.state))
-    return {row.state: row.number for row in rows}
-
-
-def creditor_counts(connection: Connection) -> Rows:
-    """(creditor, channel, soort, state, decision, number) of all deliveries."""
-    columns = (delivery.c.creditor, delivery.c.channel, delivery.c.soort, delivery.c.state, delivery.c.decision)
-    return connection.execute(select(*columns, func.count().label("number")).group_by(*columns)).all()
-
-
-def refusals(connection: Connection, limit: int = 100) -> Rows:
-    return connection.execute(select(refusal).order_by(refusal.c.id.desc()).limit(limit)).all()

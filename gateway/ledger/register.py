@@ -45,11 +45,3 @@ def apply(connection: Connection, changed: Mapping[str, str | None], at: int) ->
 
 def closed_lanes(connection: Connection) -> list[Lane]:
     return [(row.creditor, row.channel) for row in connection.execute(select(closed_lane))]
-
-
-def history(connection: Connection, creditor: str) -> list[tuple[int, int, str | None]]:
-    """(revision, applied at in epoch µs, document), oldest first."""
-    rows = connection.execute(
-        select(creditor_entry).where(creditor_entry.c.id == creditor).order_by(creditor_entry.c.revision)
-    )
-    return [(row.revision, row.applied_at, row.document) for row in rows]
