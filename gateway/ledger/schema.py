@@ -4,11 +4,13 @@ dossier ─┬─ message ── delivery ─┬─ attempt        intent before
          │                       ├─ transition     every change of state, with its cause
          │                       ├─ evidence       what the creditor told us: answers, receipts, bounces
          │                       └─ answer_page    hash of the token in a mail
+         ├─ milestone                              what the clock has caused, once
+         ├─ nudge                                  something changed: look at the dossier's agenda
          └─ payload                                sealed: messages, views, renditions; erased on its own
-outbox   events to the sender, numbered for the feed     task     what a person must look at
-refusal  input that was refused or quarantined           creditor_entry  the register and its history
-spool    the embedded queue                              callback        replay protection of signed answers
-                                                         closed_lane     channels whose peer is gone for good
+outbox   events to the sender, numbered for the feed     task, task_step  what a person must look at, and did
+refusal  input that was refused or quarantined           creditor_entry   the register and its history
+spool    the embedded queue                              callback         replay protection of signed answers
+pause_request  from the pauzeknop                        closed_lane      channels whose peer is gone for good
 """
 
 from sqlalchemy import (
@@ -40,8 +42,12 @@ dossier = Table(
     Column("key", LargeBinary, nullable=False),  # the dossier's own data key, wrapped; destroy it and all is unreadable
     Column("versie", Integer, nullable=False),  # highest version processed; 0: only messages on hold so far
     Column("created_at", BigInteger, nullable=False),
+    Column("withdrawn_at", BigInteger),  # a withdrawal for all creditors was processed
+    Column("review_at", BigInteger),  # when its agenda has something next; null: never again
     UniqueConstraint("kenmerk", "gemeente"),
 )
+Index("ix_dossier_review", dossier.c.review_at, sqlite_where=text("review_at IS NOT NULL"),
+      postgresql_where=text("review_at IS NOT NULL"))  # fmt: skip
 
 message = Table(
     "message",
@@ -57,9 +63,12 @@ message = Table(
     Column("received_at", BigInteger, nullable=False),
     Column("hold_until", BigInteger),  # set: waits for a missing version
     Column("out_of_order", Boolean, nullable=False),  # processed although a version before it was missing
+    Column("request", Text),  # verzoekkenmerk: the pause request that a kennisgeving answers
     UniqueConstraint("event_id", "source"),
     UniqueConstraint("dossier_id", "versie"),
 )
+Index("ix_message_request", message.c.request, sqlite_where=text("request IS NOT NULL"),
+      postgresql_where=text("request IS NOT NULL"))  # fmt: skip
 Index("ix_message_hold", message.c.hold_until, sqlite_where=text("hold_until IS NOT NULL"),
       postgresql_where=text("hold_until IS NOT NULL"))  # fmt: skip
 
@@ -87,7 +96,15 @@ delivery = Table(
     Column("handed_over_at", BigInteger),
     Column("reference", Text),  # what the peer calls it
     Column("view_digest", LargeBinary, nullable=False),
-    Column("decision", Text),  # soort of the current answer
+    Column("reminds", Text),  # of a reminder: the delivery that was not answered
+    Column("terms", Text),  # JSON: what it asks about the pause (core/pause.py); null where it asks nothing
+    Column("received_at", BigInteger),  # first proof that the creditor has it
+    Column("answered_at", BigInteger),  # first decision
+    Column("decided_at", BigInteger),  # current decision
+    Column("decision", Text),  # soort of the current decision
+    Column("paused_until", Text),  # date that the current decision names
+    Column("transferred_to", Text),  # register id of the agent to whom the claim went
+    Column("balance_on", Text),  # date of the saldo-opgave
 )
 Index("ix_delivery_dossier", delivery.c.dossier_id, delivery.c.creditor)
 Index("ix_delivery_message", delivery.c.message_id)
@@ -202,10 +219,67 @@ task = Table(
     Column("gemeente", Text),
     Column("dossier_id", Text),
     Column("delivery_id", Text),
-    Column("creditor", Text),
+    Column("creditor", Text),  # register id, or the name as sent of one that the register does not know
     Column("detail", Text, nullable=False),  # Dutch, no personal data
+    Column("assigned_to", Text),
+    Column("closed_at", BigInteger),
 )
 Index("ix_task_delivery_id", task.c.delivery_id)
+Index("ix_task_dossier_id", task.c.dossier_id)
+Index("ix_task_open", task.c.id, sqlite_where=text("closed_at IS NULL"),
+      postgresql_where=text("closed_at IS NULL"))  # fmt: skip
+
+task_step = Table(
+    "task_step",
+    metadata,
+    Column("nr", Serial, primary_key=True, autoincrement=True),
+    Column("task_id", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),  # who did it; "gateway" where the cause went away
+    Column("step", Text, nullable=False),  # toegewezen | afgehandeld
+    Column("reason", Text, nullable=False),
+)
+Index("ix_task_step_task_id", task_step.c.task_id)
+
+milestone = Table(
+    "milestone",
+    metadata,
+    Column("dossier_id", Text, primary_key=True),
+    Column("name", Text, primary_key=True),  # of the event or the act
+    Column("subject", Text, primary_key=True),  # delivery, creditor, date, version: what it is about
+    Column("at", BigInteger, nullable=False),
+)
+
+nudge = Table(
+    "nudge",
+    metadata,
+    Column("nr", Serial, primary_key=True, autoincrement=True),
+    Column("dossier_id", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
+pause_request = Table(
+    "pause_request",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("gemeente", Text, nullable=False),
+    Column("kenmerk", Text, nullable=False),  # verzoekkenmerk
+    Column("sender_oin", Text, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("key", LargeBinary, nullable=False),  # its own data key, wrapped
+    Column("sealed", LargeBinary, nullable=False),  # the CloudEvent
+    Column("due_at", BigInteger),  # when it has waited too long; null: handled, or told
+    Column("handled_at", BigInteger),
+    Column("handled_by", Text),  # id of the kennisgeving, or the OIN of who said so
+    UniqueConstraint("event_id", "source"),
+    UniqueConstraint("kenmerk", "gemeente"),
+)
+Index("ix_pause_request_gemeente", pause_request.c.gemeente, pause_request.c.id)
+Index("ix_pause_request_due", pause_request.c.due_at, sqlite_where=text("due_at IS NOT NULL"),
+      postgresql_where=text("due_at IS NOT NULL"))  # fmt: skip
 
 refusal = Table(
     "refusal",

@@ -1,0 +1,115 @@
+"""What only a person can settle: the kinds of tasks, and for each what it is and what to do next, in plain Dutch.
+
+None of these texts holds personal data: they go into the ledger in the clear.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from msgspec import Struct
+
+
+class TaskKind(StrEnum):
+    """`soort` of a task, as in the ledger and on the command line."""
+
+    CREDITOR_UNKNOWN = "schuldeiser_onbekend"
+    SENDER_UNKNOWN = "afzender_onbekend"
+    REFUSED_BY_CHANNEL = "kanaal_geweigerd"
+    GIVEN_UP = "opgegeven"
+    BOUNCED = "teruggekomen"
+    CHANNEL_CLOSED = "kanaal_gesloten"
+    OWN_FAULT = "eigen_fout"
+    DELAYED = "bezorging_vertraagd"
+    HELD_UP = "bericht_opgehouden"
+    NOTICE_NOT_DELIVERED = "kennisgeving_niet_bezorgd"
+    ANSWER_INVALID = "antwoord_ongeldig"
+    ANSWER_BY_PERSON = "antwoord_van_mens"
+    ANSWER_REFUSES = "antwoord_weigert"
+    ANSWER_CONTRADICTS = "antwoord_tegenstrijdig"
+    ANSWER_OVERDUE = "antwoord_verlopen"
+    AGENT_UNKNOWN = "overgedragen_aan_onbekende"
+    REQUEST_WAITS = "pauzeverzoek_wacht"
+
+
+class Guide(Struct, frozen=True):
+    """`what` happened, and what to do `next`."""
+
+    what: str
+    next: str
+
+    @property
+    def detail(self) -> str:
+        return f"{self.what} {self.next}"
+
+
+GUIDES: Final[Mapping[TaskKind, Guide]] = {
+    TaskKind.CREDITOR_UNKNOWN: Guide(
+        "Het register kent een schuldeiser uit dit bericht niet.",
+        "Voeg hem toe aan het register en laat de gemeente hem in een nieuwe versie van de kennisgeving noemen.",
+    ),
+    TaskKind.SENDER_UNKNOWN: Guide(
+        "Een bericht zonder bekende afzender is geparkeerd.",
+        "Zoek uit wie het stuurde; voeg de afzender toe aan de instellingen en laat hem het opnieuw sturen.",
+    ),
+    TaskKind.REFUSED_BY_CHANNEL: Guide(
+        "De schuldeiser weigert dit bericht op zijn laatste kanaal.",
+        "Bel of schrijf de schuldeiser, en pas zo nodig het register aan.",
+    ),
+    TaskKind.GIVEN_UP: Guide(
+        "Binnen de termijn is het op geen kanaal gelukt.",
+        "Bel of schrijf de schuldeiser, en meld de gemeente wat u heeft gedaan.",
+    ),
+    TaskKind.BOUNCED: Guide(
+        "Het bericht is teruggekomen en er is geen ander kanaal.",
+        "Vraag de schuldeiser om een adres dat werkt, en pas het register aan.",
+    ),
+    TaskKind.CHANNEL_CLOSED: Guide(
+        "De schuldeiser meldt dat dit adres niet meer bestaat.",
+        "Vraag de schuldeiser naar het nieuwe adres, en pas het register aan.",
+    ),
+    TaskKind.OWN_FAULT: Guide(
+        "Een fout aan onze kant (certificaat, sleutel of instelling) houdt dit bericht al een dag op.",
+        "Zie het logboek en kennisgeving check, en herstel het; daarna gaat het bericht vanzelf.",
+    ),
+    TaskKind.DELAYED: Guide(
+        "Dit bericht is na 24 uur nog niet bezorgd.",
+        "Kijk met kennisgeving bezorging show waarom, en bel zo nodig de schuldeiser; de gateway blijft proberen.",
+    ),
+    TaskKind.HELD_UP: Guide(
+        "Dit bericht is al 72 uur niet bezorgd; het volgende bericht gaat voor.",
+        "Ga na of de schuldeiser dit bericht nog nodig heeft, en neem contact op.",
+    ),
+    TaskKind.NOTICE_NOT_DELIVERED: Guide(
+        "Deze schuldeiser heeft de kennisgeving niet, dus ook dit vervolgbericht niet.",
+        "Zorg dat de schuldeiser de kennisgeving krijgt, en laat de gemeente daarna een nieuwe versie sturen.",
+    ),
+    TaskKind.ANSWER_INVALID: Guide(
+        "De schuldeiser gaf een antwoord dat niet aan het contract voldoet.",
+        "Lees het met kennisgeving bezorging show, vraag de schuldeiser wat hij bedoelt en hoe hij het herstelt.",
+    ),
+    TaskKind.ANSWER_BY_PERSON: Guide(
+        "De schuldeiser antwoordde met een gewone e-mail.",
+        "Lees de e-mail in de mailbox, en geef het antwoord door aan de gemeente.",
+    ),
+    TaskKind.ANSWER_REFUSES: Guide(
+        "De schuldeiser werkt niet mee.",
+        "Kijk met kennisgeving dossier show naar de reden, en overleg met de gemeente of zij dit laat rusten.",
+    ),
+    TaskKind.ANSWER_CONTRADICTS: Guide(
+        "De schuldeiser gaf een antwoord dat zijn eerdere antwoord tegenspreekt; het laatste geldt.",
+        "Vraag de schuldeiser welk antwoord klopt; laat hem dat zo nodig opnieuw geven.",
+    ),
+    TaskKind.ANSWER_OVERDUE: Guide(
+        "De schuldeiser antwoordde niet binnen de termijn, ook niet na een herinnering.",
+        "Bel de schuldeiser. Geen antwoord is geen pauze.",
+    ),
+    TaskKind.AGENT_UNKNOWN: Guide(
+        "De schuldeiser heeft de vordering overgedragen aan een partij die het register niet kent.",
+        "Zoek uit wie dat is, voeg die toe aan het register en laat de gemeente hem in een nieuwe versie noemen.",
+    ),
+    TaskKind.REQUEST_WAITS: Guide(
+        "Een pauzeverzoek wacht langer dan vijf werkdagen op de gemeente.",
+        "Vraag de gemeente of zij de hulpvrager heeft gesproken.",
+    ),
+}
