@@ -29,6 +29,7 @@ from gateway.links import Links
 from gateway.log import logger
 from gateway.net import client_ssl
 from gateway.outbox import Outbox
+from gateway.pause_requests import WaitingRequests
 from gateway.receipts import Receipts
 from gateway.register import creditor_from_json, creditor_to_json, load_channels, read_register
 from gateway.seal import Sealer
@@ -132,7 +133,8 @@ class Gateway:
             on_events=self.outbox.wake,
             wake=self.dispatch.wake,
         )
-        self.timers = Timers(self.ledger, self.clock, self._end_wait)
+        self.requests = WaitingRequests(self.ledger, self.events, self.clock, self.outbox.wake)
+        self.timers = Timers(self.ledger, self.clock, self._end_wait, self.requests)
         self.intake = Intake(
             self.ledger,
             self.links,

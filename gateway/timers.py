@@ -1,4 +1,5 @@
-"""The timers stage: what is due by the clock. Now: messages that wait for a missing version."""
+"""The timers stage: what is due by the clock: messages that wait for a missing version, pause requests that wait for
+their gemeente."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,6 +9,7 @@ from gateway.core.lane import SECOND
 from gateway.ledger import intake as rows
 from gateway.ledger.engine import Contention, Ledger, LedgerAway
 from gateway.log import logger
+from gateway.pause_requests import WaitingRequests
 
 log = logger(__name__)
 
@@ -20,10 +22,13 @@ BATCH = 100
 class Timers:
     """`end_wait` processes what a dossier (gemeente, dossierkenmerk) had on hold."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, end_wait: Callable[[str, str], Awaitable[None]]) -> None:
+    def __init__(
+        self, ledger: Ledger, clock: Clock, end_wait: Callable[[str, str], Awaitable[None]], requests: WaitingRequests
+    ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._end_wait = end_wait
+        self._requests = requests
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -49,7 +54,7 @@ class Timers:
         now = self._clock.micros()
         for gemeente, kenmerk in await self._ledger.run(rows.overdue_holds, now, BATCH):
             await self._end_wait(gemeente, kenmerk)
-        due = await self._ledger.run(rows.next_hold)
-        if due is None:
-            return LOOK_EVERY
-        return min(LOOK_EVERY, max(0.0, (due - self._clock.micros()) / SECOND))
+        await self._requests.round()
+        due = (await self._ledger.run(rows.next_hold), await self._requests.next_due())
+        waits = [max(0.0, (at - self._clock.micros()) / SECOND) for at in due if at is not None]
+        return min([LOOK_EVERY, *waits])
