@@ -8,8 +8,10 @@ from datetime import timedelta
 from typing import assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from gateway.core.lifecycle import Happening, State, move
+from gateway.core.answer import Said
+from gateway.core.lifecycle import SETTLED, Happening, State, move
 from gateway.core.outcome import (
     Deferred,
     HandedOver,
@@ -27,6 +29,9 @@ SECOND = 1_000_000
 
 OWN_FAULT_PAUSE = 60.0
 """Seconds that a lane rests after a fault of ours; an operator has been told."""
+
+LATE_FROM = 4 * 3600 * SECOND
+"""From this age on a delivery has been, or is about to be, reported as delayed: its end must be known to the agenda."""
 
 TOLD_WITHIN = 24 * 3600 * SECOND
 """A delivery that a fault of ours holds up for so long becomes a task (guarantee: reported to an operator)."""
@@ -64,9 +69,11 @@ class Decision(Struct, frozen=True):
     task: str | None = None
     alarm: str | None = None
     releases_next: bool = False
+    reviews: bool = False
+    """The agenda of its dossier may have something to do because of this."""
     closes_channel: bool = False
-    answer: str | None = None
-    """soort of the answer that came with the reply."""
+    said: Said | None = None
+    """What the answer says that came with the reply."""
 
     @property
     def state(self) -> State:
@@ -80,6 +87,14 @@ def expects_answer(soort: str) -> bool:
 
 def decide(standing: Standing, outcome: Outcome, now: int, jitter: float, policy: Policy) -> Decision:
     """What `outcome`, known at `now`, means for the delivery. `jitter`: 0 ≤ j < 1, spreads retries upward."""
+    if standing.state is State.WITHDRAWN:
+        return _after_withdrawal(standing, outcome)
+    decision = _decide(standing, outcome, now, jitter, policy)
+    matters = expects_answer(standing.soort) or now - standing.created_at >= LATE_FROM
+    return replace(decision, reviews=matters and decision.state in SETTLED)
+
+
+def _decide(standing: Standing, outcome: Outcome, now: int, jitter: float, policy: Policy) -> Decision:
     match outcome:
         case HandedOver():
             return _handed_over(standing, outcome)
@@ -95,6 +110,20 @@ def decide(standing: Standing, outcome: Outcome, now: int, jitter: float, policy
             return _next_channel(standing, now, "kanaal_geweigerd", closes=whole)
         case _ as unreachable:
             assert_never(unreachable)
+
+
+def _after_withdrawal(standing: Standing, outcome: Outcome) -> Decision:
+    """It was withdrawn while the attempt was under way: what came of it is kept, for whether the creditor must be told
+    of the withdrawal (the agenda looks at that), and nothing moves."""
+    happening = Happening.HANDED_OVER if isinstance(outcome, HandedOver) else Happening.RETRY
+    return Decision(
+        steps=((happening, move(standing.state, happening)),),
+        next_action_at=None,
+        tries=standing.tries,
+        channel=standing.channel,
+        proof=max(standing.proof, outcome.proof) if isinstance(outcome, HandedOver) else standing.proof,
+        reviews=True,
+    )
 
 
 def held_until(outcome: Outcome, now: int) -> int:

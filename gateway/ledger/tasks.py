@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from msgspec import Struct, structs
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from gateway.ledger.among import among
 from gateway.ledger.bulk import insert_rows
@@ -33,3 +33,9 @@ def add_tasks(connection: Connection, tasks: Sequence[Task]) -> None:
     new = [structs.asdict(wanted) for wanted in tasks if (wanted.delivery_id, wanted.soort) not in known]
     if new:
         insert_rows(connection, task, new)
+
+
+def close_tasks(connection: Connection, closures: Sequence[tuple[str, str, str]], at: int) -> None:
+    for delivery_id, soort, _reason in closures:
+        open_one = (task.c.delivery_id == delivery_id) & (task.c.soort == soort) & task.c.closed_at.is_(None)
+        connection.execute(update(task).where(open_one).values(closed_at=at))

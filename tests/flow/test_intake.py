@@ -181,14 +181,6 @@ async def test_a_message_of_nobody_is_quarantined_with_a_task(desk: Desk, user: 
     assert (name, data["gemeente"]) == ("bericht-geweigerd", "onbekend")
 
 
-async def test_kinds_of_a_later_release_are_valid_and_refused(desk: Desk) -> None:
-    event = progress() | {"type": "nl.schuldhulpverlening.intrekking.v1"}
-    event["data"] = {"gemeente": "0363", "dossierkenmerk": "SHV-1", "versie": 2, "reden": "dubbel"}
-    (verdict,) = await desk.send(event)
-    assert isinstance(verdict, Refused)
-    assert [str(violation.code) for violation in verdict.violations] == ["soort_nog_niet_ondersteund"]
-
-
 async def test_progress_goes_to_everyone_told_and_waits_for_their_kennisgeving(desk: Desk) -> None:
     await desk.send(notice("SHV-1", 1, "bank", "energie"))
     first = {(one.creditor, one.agent_for): one.id for one in await desk.deliveries()}
