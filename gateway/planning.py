@@ -15,6 +15,7 @@ from gateway.core.lifecycle import State
 from gateway.core.notice import CreditorRef, Notice, Progress, Sender
 from gateway.core.retry import Policy, give_up_at
 from gateway.core.route import Addressee, Earlier, Routing, predecessor, route_notice, route_progress, unchanged
+from gateway.core.task import GUIDES, TaskKind
 from gateway.core.validate import Valid
 from gateway.core.view import make_view, view_digest
 from gateway.events import Events
@@ -379,18 +380,18 @@ class Planner:
     def _add_tasks(
         self, dossier: DossierRow, gemeente: str, unknown: tuple[str, ...], not_told: tuple[str, ...]
     ) -> None:
-        for _name in unknown:
-            self._task("schuldeiser_onbekend", dossier, gemeente)
+        for name in unknown:
+            self._task(TaskKind.CREDITOR_UNKNOWN, dossier, gemeente, name)
         for creditor in not_told:
-            self._task("kennisgeving_niet_bezorgd", dossier, gemeente, creditor)
+            self._task(TaskKind.NOTICE_NOT_DELIVERED, dossier, gemeente, creditor)
 
-    def _task(self, soort: str, dossier: DossierRow, gemeente: str, creditor: str | None = None) -> None:
+    def _task(self, kind: TaskKind, dossier: DossierRow, gemeente: str, creditor: str) -> None:
         self.writes.tasks.append(
             Task(
                 id=uuid7(self._now),
-                soort=soort,
+                soort=kind,
                 created_at=self._now,
-                detail=_DETAILS[soort],
+                detail=GUIDES[kind].detail,
                 gemeente=gemeente,
                 dossier_id=dossier.id,
                 creditor=creditor,
@@ -402,13 +403,6 @@ class Planner:
         if same:
             return Planned(duplicate=True)
         return _refused(code, path, "hier is al een bericht met andere inhoud voor ontvangen")
-
-
-_DETAILS = {
-    "schuldeiser_onbekend": "Het register kent een schuldeiser uit dit bericht niet. Voeg hem toe en laat de gemeente "
-    "hem in een nieuwe versie noemen.",
-    "kennisgeving_niet_bezorgd": "Deze schuldeiser heeft de kennisgeving niet, dus ook dit vervolgbericht niet.",
-}
 
 
 def _refused(code: Code, path: str, why: str) -> Planned:
