@@ -40,7 +40,8 @@ class Task(Struct, frozen=True):
 def add_tasks(connection: Connection, tasks: Sequence[Task]) -> None:
     """Write them; of a kind, one is open per delivery, and without a delivery one per creditor of a dossier.
 
-    What is about neither is always written. A task that was closed is in nobody's way: its cause came back.
+    What is about neither is always written. A task that was closed is in nobody's way: its cause came back. The caller
+    holds the delivery or the dossier under lock.
     """
     if not tasks:
         return
