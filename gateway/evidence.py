@@ -26,17 +26,6 @@ from gateway.ledger.settle import Settlement
 from gateway.ledger.tasks import Task
 from gateway.seal import Sealer, aad
 
-TASK_DETAILS = {
-    "kanaal_geweigerd": "De schuldeiser weigert dit bericht op zijn laatste kanaal. Neem contact op.",
-    "opgegeven": "Binnen de termijn is het op geen kanaal gelukt. Neem contact op met de schuldeiser.",
-    "kanaal_gesloten": "De schuldeiser meldt dat dit adres niet meer bestaat. Pas het register aan.",
-    "eigen_fout": "Een fout aan onze kant houdt dit bericht al een dag op. Zie het logboek en kennisgeving check.",
-    "bericht_opgehouden": "Dit bericht is al 72 uur niet bezorgd; het volgende bericht gaat voor.",
-    "antwoord_ongeldig": "De schuldeiser gaf een antwoord dat niet aan het contract voldoet.",
-    "teruggekomen": "Het bericht is teruggekomen en er is geen ander kanaal. Neem contact op.",
-    "antwoord_van_mens": "De schuldeiser antwoordde met een gewone e-mail. Lees het en verwerk het antwoord.",
-}
-
 
 class About(Protocol):
     """The delivery that something is written about: a claim or a row under lock."""
@@ -116,7 +105,7 @@ class Testimony:
         answer = parse_answer(raw)
         if not isinstance(answer, Answer):
             row = self._row(claimed, "invalid", source, claimed.creditor, raw, None, at)
-            tasks.append(self._task("antwoord_ongeldig", claimed, at))
+            tasks.append(self._task(TaskKind.ANSWER_INVALID, claimed, at))
             return Settlement(decision, tuple(events), tuple(tasks), row)
         effect = self._effect(answer, decision.steps[-1][1], decision.proof)
         decided = structs.replace(
@@ -152,7 +141,7 @@ class Testimony:
             subject, inbound.kind, inbound.source, inbound.creditor or subject.creditor, inbound.raw, answer, at
         )
         if inbound.kind == "human":
-            return Record(row, tasks=(self._task("antwoord_van_mens", subject, at),))
+            return Record(row, tasks=(self._task(TaskKind.ANSWER_BY_PERSON, subject, at),))
         if inbound.kind == "bounce":
             return self._bounce(subject, row, channels, at)
         effect = (
@@ -173,7 +162,7 @@ class Testimony:
     def invalid_record(self, subject: Subject, inbound: Inbound, at: int) -> Record:
         """An answer that breaks the contract: kept, moves nothing, and a person looks at it."""
         row = self._row(subject, "invalid", inbound.source, inbound.creditor or subject.creditor, inbound.raw, None, at)
-        return Record(row, tasks=(self._task("antwoord_ongeldig", subject, at),))
+        return Record(row, tasks=(self._task(TaskKind.ANSWER_INVALID, subject, at),))
 
     def _bounce(self, subject: Subject, row: dict[str, object], channels: tuple[str, ...], at: int) -> Record:
         decision = bounced(
@@ -250,12 +239,12 @@ class Testimony:
             **more,
         )
 
-    def _task(self, soort: str, about: About, at: int) -> Task:
+    def _task(self, kind: TaskKind, about: About, at: int) -> Task:
         return Task(
             id=self._new_id(at),
-            soort=soort,
+            soort=kind,
             created_at=at,
-            detail=TASK_DETAILS[soort] if soort in TASK_DETAILS else GUIDES[TaskKind(soort)].detail,
+            detail=GUIDES[kind].detail,
             gemeente=about.gemeente,
             dossier_id=about.dossier_id,
             delivery_id=about.id,

@@ -29,6 +29,7 @@ from gateway.core.route import (
     route_notice,
     unchanged,
 )
+from gateway.core.task import GUIDES, TaskKind
 from gateway.core.validate import Valid
 from gateway.core.view import make_view, view_digest
 from gateway.events import Events
@@ -415,20 +416,20 @@ class Planner:
         )
 
     def _add_tasks(self, dossier: DossierRow, message: CaseMessage, routing: Routing) -> None:
-        for _name in routing.unknown:
-            self._task("schuldeiser_onbekend", dossier, message.gemeente)
+        for name in routing.unknown:
+            self._task(TaskKind.CREDITOR_UNKNOWN, dossier, message.gemeente, name)
         if isinstance(message, Withdrawal):  # who never heard of the notice need not hear that it is withdrawn
             return
         for creditor in routing.not_told:
-            self._task("kennisgeving_niet_bezorgd", dossier, message.gemeente, creditor)
+            self._task(TaskKind.NOTICE_NOT_DELIVERED, dossier, message.gemeente, creditor)
 
-    def _task(self, soort: str, dossier: DossierRow, gemeente: str, creditor: str | None = None) -> None:
+    def _task(self, kind: TaskKind, dossier: DossierRow, gemeente: str, creditor: str) -> None:
         self.writes.tasks.append(
             Task(
                 id=uuid7(self._now),
-                soort=soort,
+                soort=kind,
                 created_at=self._now,
-                detail=_DETAILS[soort],
+                detail=GUIDES[kind].detail,
                 gemeente=gemeente,
                 dossier_id=dossier.id,
                 creditor=creditor,
@@ -440,13 +441,6 @@ class Planner:
         if same:
             return Planned(duplicate=True)
         return _refused(code, path, "hier is al een bericht met andere inhoud voor ontvangen")
-
-
-_DETAILS = {
-    "schuldeiser_onbekend": "Het register kent een schuldeiser uit dit bericht niet. Voeg hem toe en laat de gemeente "
-    "hem in een nieuwe versie noemen.",
-    "kennisgeving_niet_bezorgd": "Deze schuldeiser heeft de kennisgeving niet, dus ook dit vervolgbericht niet.",
-}
 
 
 def _refused(code: Code, path: str, why: str) -> Planned:

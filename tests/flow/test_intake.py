@@ -48,7 +48,7 @@ async def test_each_creditor_gets_a_delivery_and_the_sender_is_told_their_ids(de
 async def test_an_unknown_creditor_among_good_ones_becomes_a_task_and_the_others_go_out(desk: Desk) -> None:
     await desk.send(notice("SHV-1", 1, "energie", "kvk:00000000"))
     assert [one.creditor for one in await desk.deliveries()] == ["energie"]
-    assert [one.soort for one in await desk.tasks()] == ["schuldeiser_onbekend"]
+    assert [(one.soort, one.creditor) for one in await desk.tasks()] == [("schuldeiser_onbekend", "kvk:00000000")]
     ((_, data),) = await desk.told()
     assert data["onbekend"] == ["kvk:00000000"]
 
