@@ -17,14 +17,12 @@ from adapters.cjib.settings import CjibSettings
 from adapters.email.settings import CreditorSettings, EmailSettings, Mailbox
 from adapters.sftp.settings import SftpSettings
 from adapters.webhook.settings import WebhookSettings
-from gateway import evidence, planning
 from gateway.cli import app
 from gateway.core.answer import AnswerKind
 from gateway.core.errors import Code
 from gateway.core.lifecycle import State
 from gateway.core.outcome import Outcome
 from gateway.core.task import TaskKind
-from gateway.core.validate import NOT_YET
 from gateway.http.routes import PREFIX, ROUTES
 from gateway.sandbox.dossiers import gemeenten
 from gateway.sandbox.register import entries
@@ -128,12 +126,6 @@ def test_every_event_is_explained_to_gemeenten_and_none_is_promised() -> None:
     assert [event for event in known if f"`{event}`" not in GEMEENTEN.section("Wat u terugkrijgt")] == []
 
 
-def test_what_is_not_carried_out_yet_is_said_everywhere() -> None:
-    for name in ("README.md", "CHANGELOG.md", "docs/gemeenten.md"):
-        assert [soort for soort in NOT_YET if f"`{soort}`" not in document(name).text] == []
-        assert f"`{Code.NOT_YET_SUPPORTED}`" in document(name).text
-
-
 def test_every_route_is_documented_for_who_may_call_it() -> None:
     documented = GEMEENTEN.first_names("Zonder RabbitMQ: de HTTP-API")
     own = {f"{route.method} {PREFIX}{route.path}" for route in ROUTES if route.who != "schuldeiser"}
@@ -143,8 +135,7 @@ def test_every_route_is_documented_for_who_may_call_it() -> None:
 
 
 def test_every_kind_of_task_is_explained_to_operators() -> None:
-    kinds = {*evidence.TASK_DETAILS, *planning._DETAILS, "afzender_onbekend", TaskKind.REQUEST_WAITS}
-    assert OPERATORS.first_names("Tasks") == kinds
+    assert OPERATORS.first_names("Tasks") == set(TaskKind)
 
 
 def test_every_outcome_is_explained_to_operators_and_integrators() -> None:
