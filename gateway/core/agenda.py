@@ -148,6 +148,12 @@ def review(case: Case, now: int, terms: Terms) -> Agenda:
     return Agenda(tuple(due), min((item.at for item in items if item.at > now), default=None))
 
 
+def planned(case: Case, now: int, terms: Terms) -> tuple[Item, ...]:
+    """What is still to come as things stand, in order."""
+    items = [item for item in _items(case, now, terms) if item.at > now and item.mark not in case.marks]
+    return tuple(sorted(items, key=lambda item: item.at))
+
+
 def _items(case: Case, now: int, terms: Terms) -> Iterator[Item]:
     for one in case.deliveries:
         yield from _delays(case, one)
@@ -345,12 +351,12 @@ def _closures(case: Case, now: int) -> Iterator[Item]:
     by_id = {one.id: one for one in case.deliveries}
     for delivery_id, kind in sorted(case.tasks):
         one = by_id.get(delivery_id)
-        reason = one and _reason_to_close(case, one, kind)
+        reason = one and _reason_to_close(case, one, kind, now)
         if reason:
             yield Item(now, CloseTask(delivery_id, kind, reason))
 
 
-def _reason_to_close(case: Case, one: Delivery, kind: str) -> str | None:
+def _reason_to_close(case: Case, one: Delivery, kind: str, now: int) -> str | None:
     if kind in _ARRIVED and one.is_told:
         return "alsnog bezorgd"
     if kind in _UNDELIVERED and one.state in (State.CONFIRMED, State.REFUSED, State.RECEIVED):
@@ -359,6 +365,8 @@ def _reason_to_close(case: Case, one: Delivery, kind: str) -> str | None:
         return "het bericht is ingetrokken"
     if kind == TaskKind.ANSWER_OVERDUE and case.decision_of(one.agent_for or one.creditor):
         return "alsnog beantwoord"
+    if kind == TaskKind.ANSWER_OVERDUE and is_over(case.threads[one.key], day_of(now)):
+        return "de pauze is voorbij"
     return None
 
 

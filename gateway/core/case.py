@@ -6,7 +6,8 @@ All of it follows from what is on record, whatever the order in which it came. T
    acts for one. Its notices are the kennisgevingen in it, and the reminders of these.
 2. Four facts stay apart: handed over, received, decided, paused. Silence is never a pause.
 3. The current decision of a thread is the latest authenticated one; earlier ones stay on record. An agent may decide
-   for its principal as long as the principal is silent.
+   for its principal as long as the principal is silent. A decision about some claims (`pauze_gedeeltelijk`) leaves
+   what an earlier one said of others (`answer.claims_decided`); any other decision is about all of them.
 4. "Paused until" comes from an answer, or from a binding covenant once the creditor has received the notice; otherwise
    a pause is only "asked until". An answer that names no day means the day that was asked.
 5. The latest kennisgeving (by version) says what is asked; extensions lengthen it, a second term after a saldo-opgave
@@ -162,8 +163,8 @@ class Thread(Struct, frozen=True, dict=True):
         return None if any(term.until > last for one in later for term in one.terms) else last
 
     def pauses(self) -> tuple["Pause", ...]:
-        """One for each part of the claims; none as long as nothing was told."""
-        told = [one for one in self.notices if one.is_told and one.terms]
+        """One for each part of the claims; none as long as nothing was told, nor after a withdrawal."""
+        told = [] if self.is_withdrawn else [one for one in self.notices if one.is_told and one.terms]
         return tuple(self._pause(term) for term in told[-1].terms) if told else ()
 
     def _pause(self, term: PauseTerm) -> "Pause":
@@ -208,8 +209,6 @@ class Thread(Struct, frozen=True, dict=True):
         return tuple(one for one in self._of("verlenging") if one.is_told)
 
     def _paused_until(self, term: PauseTerm, asked: date) -> date | None:
-        if self.is_withdrawn:
-            return None
         decided = self.decided
         if decided is None:
             return asked if term.is_binding and self.received_at is not None else None

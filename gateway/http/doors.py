@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.config import HttpSettings
+from gateway.core.agenda import Terms
 from gateway.core.notice import Sender
 from gateway.events import Events
 from gateway.evidence import Testimony
@@ -30,6 +31,7 @@ class Doors(Struct, frozen=True):
     events: Events
     links: Links
     clock: Clock
+    terms: Terms
     senders_by_client: Mapping[str, Sender]
     senders_by_oin: Mapping[str, Sender]
     settings: HttpSettings

@@ -5,11 +5,12 @@ leaves a row, an insert that waits for nobody. Dossiers are locked while they ar
 looks at are skipped, so that what is due is done once.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, field
-from sqlalchemy import Connection, delete, func, or_, select
+from sqlalchemy import Connection, Select, delete, func, or_, select
 
 from gateway.core.case import Case, Delivery
 from gateway.core.lifecycle import TERMINAL, Happening, State
@@ -109,39 +110,60 @@ def _open(connection: Connection, ids: Sequence[str]) -> list[Open]:
     ).all()
     locked = [row.id for row in rows]
     connection.execute(delete(nudge).where(among(nudge.c.dossier_id, locked)))
-    deliveries = _by_dossier(connection.execute(_deliveries(locked)))
-    messages = _by_dossier(
-        connection.execute(
-            select(message.c.dossier_id, message.c.soort, message.c.versie, message.c.received_at).where(
-                among(message.c.dossier_id, locked), message.c.hold_until.is_(None)
-            )
+    deliveries = _by_dossier(connection.execute(_matters(locked).with_for_update()))
+    cases = _cases(connection, rows, deliveries)
+    return [
+        Open(
+            row.id, row.gemeente, row.kenmerk, row.key, row.review_at, case, {one.id: one for one in deliveries[row.id]}
         )
+        for row, case in zip(rows, cases, strict=True)
+    ]
+
+
+def case_of(connection: Connection, dossier_id: str) -> Case | None:
+    """A dossier as it stands, only to look at; None: there is none."""
+    rows = connection.execute(select(dossier).where(dossier.c.id == dossier_id)).all()
+    return next(iter(_cases(connection, rows, _by_dossier(connection.execute(_all([row.id for row in rows]))))), None)
+
+
+def _all(dossiers: Collection[str]) -> Select[Any]:
+    return select(delivery).where(among(delivery.c.dossier_id, dossiers)).order_by(delivery.c.id)
+
+
+def _matters(dossiers: Collection[str]) -> Select[Any]:
+    """Those that may still matter: follow-ups that only inform are left out once they are over."""
+    ended = [str(state) for state in TERMINAL]
+    return _all(dossiers).where(or_(delivery.c.soort != "voortgang", delivery.c.state.not_in(ended)))
+
+
+def _cases(connection: Connection, rows: Sequence[Any], deliveries: Mapping[str, list[Any]]) -> list[Case]:
+    ids = [row.id for row in rows]
+    said = select(message.c.dossier_id, message.c.soort, message.c.versie, message.c.received_at).where(
+        among(message.c.dossier_id, ids), message.c.hold_until.is_(None)
     )
-    marks = _by_dossier(connection.execute(select(milestone).where(among(milestone.c.dossier_id, locked))))
-    tasks = _by_dossier(
-        connection.execute(select(task).where(among(task.c.dossier_id, locked), task.c.closed_at.is_(None)))
-    )
+    open_tasks = select(task).where(among(task.c.dossier_id, ids), task.c.closed_at.is_(None))
+    messages = _by_dossier(connection.execute(said))
+    marks = _by_dossier(connection.execute(select(milestone).where(among(milestone.c.dossier_id, ids))))
+    tasks = _by_dossier(connection.execute(open_tasks))
     waited_for = [row.waits_for for of_one in deliveries.values() for row in of_one if row.soort == "intrekking"]
     under_way, arrived = _ends_of_attempts(connection, [id_ for id_ in waited_for if id_])
     return [
-        Open(
-            row.id,
-            row.gemeente,
-            row.kenmerk,
-            row.key,
-            row.review_at,
-            _case(row, deliveries, messages, marks, tasks, under_way, arrived),
-            {one.id: one for one in deliveries.get(row.id, ())},
+        Case(
+            id=row.id,
+            deliveries=tuple(map(delivery_of, deliveries[row.id])),
+            withdrawn_at=row.withdrawn_at,
+            last_news_at=max((one.received_at for one in messages[row.id] if one.soort in _NEWS), default=0),
+            notice_version=max((one.versie for one in messages[row.id] if one.soort == "kennisgeving"), default=0),
+            marks=frozenset((one.name, one.subject) for one in marks[row.id]),
+            tasks=frozenset((one.delivery_id, one.soort) for one in tasks[row.id] if one.delivery_id),
+            under_way=under_way,
+            may_have_arrived=arrived,
         )
         for row in rows
     ]
 
 
-def _deliveries(dossiers: Collection[str]) -> Any:
-    """Those that may still matter: follow-ups that only inform are left out once they are over."""
-    matters = or_(delivery.c.soort != "voortgang", delivery.c.state.not_in([str(state) for state in TERMINAL]))
-    wanted = select(delivery).where(among(delivery.c.dossier_id, dossiers), matters)
-    return wanted.order_by(delivery.c.id).with_for_update()
+_NEWS = frozenset({"kennisgeving", "voortgang", "verlenging"})
 
 
 def _ends_of_attempts(connection: Connection, ids: Collection[str]) -> tuple[frozenset[str], frozenset[str]]:
@@ -156,36 +178,10 @@ def _ends_of_attempts(connection: Connection, ids: Collection[str]) -> tuple[fro
     return under_way, arrived
 
 
-_NEWS = frozenset({"kennisgeving", "voortgang", "verlenging"})
-
-
-def _case(
-    row: Any,
-    deliveries: dict[str, list[Any]],
-    messages: dict[str, list[Any]],
-    marks: dict[str, list[Any]],
-    tasks: dict[str, list[Any]],
-    under_way: frozenset[str],
-    arrived: frozenset[str],
-) -> Case:
-    said = messages.get(row.id, [])
-    return Case(
-        id=row.id,
-        deliveries=tuple(map(delivery_of, deliveries.get(row.id, ()))),
-        withdrawn_at=row.withdrawn_at,
-        last_news_at=max((one.received_at for one in said if one.soort in _NEWS), default=0),
-        notice_version=max((one.versie for one in said if one.soort == "kennisgeving"), default=0),
-        marks=frozenset((one.name, one.subject) for one in marks.get(row.id, ())),
-        tasks=frozenset((one.delivery_id, one.soort) for one in tasks.get(row.id, ()) if one.delivery_id),
-        under_way=under_way,
-        may_have_arrived=arrived,
-    )
-
-
 def _by_dossier(rows: Iterable[Any]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
+    found: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
-        found.setdefault(row.dossier_id, []).append(row)
+        found[row.dossier_id].append(row)
     return found
 
 
