@@ -12,6 +12,7 @@ from gateway.http.callbacks import Callbacks
 from gateway.http.doors import Doors
 from gateway.http.lookups import Lookups
 from gateway.http.messages import Messages
+from gateway.http.overviews import Overviews
 from gateway.http.problems import as_json
 from gateway.http.routes import PREFIX, Route, query_of
 
@@ -25,6 +26,7 @@ class Api:
         self._gatekeeper = Gatekeeper(doors)
         self._messages = Messages(doors.intake)
         self._lookups = Lookups(doors)
+        self._overviews = Overviews(doors)
         self._callbacks = Callbacks(doors)
         self._document = openapi.document(doors.settings.public_url)
 
@@ -36,6 +38,8 @@ class Api:
             routes.GET_DELIVERY.operation: self._for_senders(routes.GET_DELIVERY, self._lookups.delivery),
             routes.GET_FEED.operation: self._for_senders(routes.GET_FEED, self._lookups.feed),
             routes.LIST_CREDITORS.operation: self._for_senders(routes.LIST_CREDITORS, self._lookups.creditors),
+            routes.CREDITOR_OVERVIEW.operation: self._for_senders(routes.CREDITOR_OVERVIEW, self._overviews.creditors),
+            routes.GEMEENTE_OVERVIEW.operation: self._for_senders(routes.GEMEENTE_OVERVIEW, self._overviews.gemeenten),
             routes.POST_ANSWER.operation: self._callbacks.take,
             routes.GET_OPENAPI.operation: self._openapi,
         }

@@ -31,10 +31,11 @@ from tests.flow.desk import NOTICE
 from tests.servers import free_port
 
 KENNISGEVING = Path(sys.executable).with_name("kennisgeving")
-ABSENT_YET = ("werkbak", "overzicht", "bewijs", "adapter", "sandbox", "simulate")
+ABSENT_YET = ("werkbak", "bewijs", "adapter", "sandbox", "simulate")
 HELPS = (
     *(["demo"], ["serve"], ["check"], ["validate"], ["publish"], ["schuldeisers", "apply"], ["schuldeisers", "list"]),
     *(["dossier", "show"], ["bezorging", "list"], ["bezorging", "show"], ["certs", "dev"]),
+    *(["overzicht", "schuldeisers"], ["overzicht", "gemeenten"]),
 )
 SENDER = """
 [[afzender]]
