@@ -1,5 +1,6 @@
 """`kennisgeving overzicht`."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +36,8 @@ from gateway.ledger import overview as rows
 from gateway.ledger import register as register_rows
 from gateway.overviews import coverage, creditor_figures
 from gateway.register import creditor_from_json
+
+_GEMEENTE = re.compile(r"\d{4}", re.ASCII)
 
 From = Annotated[str | None, option("--van", "Eerste dag (2026-01-31); standaard twaalf maanden voor --tot.")]
 Until = Annotated[str | None, option("--tot", "Laatste dag, die meetelt; standaard vandaag.")]
@@ -111,18 +114,21 @@ def _only(gemeente: str | None) -> list[str] | None:
     if gemeente is None:
         return None
     code = plain_gemeente(gemeente)
-    if code not in schemas.gemeenten():
-        raise WrongUse("--gemeente: er is geen gemeente met deze CBS-code")
+    if not _GEMEENTE.fullmatch(code):
+        raise WrongUse("--gemeente: geef een CBS-code van vier cijfers")
     return [code]
 
 
 # -- for people -------------------------------------------------------------------------------------------------------
 
-_CREDITORS = (
-    *("schuldeiser", "verteld", "ontvangen", "op tijd", "te laat", "mediaan", "gepauzeerd", "deels", "overgedragen"),
-    *("geweigerd", "geen antwoord", "termijn voorbij", "niet bezorgd", "ingetrokken", "onderweg", "convenant"),
+_TOLD = (
+    *("schuldeiser", "kennisgevingen", "verteld", "ontvangen", "niet bezorgd", "ingetrokken", "onderweg"),
+    *("op tijd", "te laat", "mediaan", "geen antwoord", "termijn voorbij"),
 )
-_REASONS = ("schuldeiser", *(name.replace("_", " ") for name in Refusals.__struct_fields__))
+_DECIDED = (
+    *("schuldeiser", "pauze", "deels", "overgedragen", "klant onbekend", "finale kwijting", "stabilisatie"),
+    *("geen samenwerking", "niet in aanmerking", "convenant nagekomen", "niet nagekomen"),
+)
 _GEMEENTEN = ("gemeente", "naam", "gebruik", "dossiers", "schuldeisers", "verteld", "beantwoord", "gepauzeerd")
 _USES = {
     Adoption.IN_USE: "gebruikt de gateway",
@@ -133,10 +139,8 @@ _USES = {
 
 def _show_creditors(found: CreditorOverview) -> None:
     say(f"Kennisgevingen van {found.van} tot en met {found.tot}")
-    console().print(table("", _CREDITORS, map(_creditor_row, found.schuldeisers)))
-    refusing = [one for one in found.schuldeisers if any(msgspec.structs.astuple(one.geweigerd))]
-    if refusing:
-        console().print(table("Waarom geweigerd", _REASONS, map(_reasons_row, refusing)))
+    console().print(table("Verteld en beantwoord", _TOLD, map(_told_row, found.schuldeisers)))
+    console().print(table("Wat zij besloten", _DECIDED, map(_decided_row, found.schuldeisers)))
 
 
 def _show_gemeenten(found: GemeenteOverview) -> None:
@@ -148,17 +152,16 @@ def _show_gemeenten(found: GemeenteOverview) -> None:
     console().print(table("", _GEMEENTEN, map(_gemeente_row, known)))
 
 
-def _creditor_row(one: CreditorFigures) -> tuple[str, ...]:
-    refused = sum(msgspec.structs.astuple(one.geweigerd))
-    counts = (one.verteld, one.ontvangen, one.binnen_termijn, one.te_laat)
-    answers = (one.pauze_ingesteld, one.pauze_gedeeltelijk, one.overgedragen, refused, one.zonder_antwoord)
-    others = (one.termijn_voorbij, one.niet_bezorgd, one.ingetrokken, one.onderweg)
-    wait = "" if one.mediaan_seconden is None else in_days(one.mediaan_seconden)
-    return (_name(one), *map(str, counts), wait, *map(str, answers), *map(str, others), _covenant(one))
+def _told_row(one: CreditorFigures) -> tuple[str, ...]:
+    reached = (one.kennisgevingen, one.verteld, one.ontvangen, one.niet_bezorgd, one.ingetrokken, one.onderweg)
+    times = (one.binnen_termijn, one.te_laat, _wait(one), one.zonder_antwoord, one.termijn_voorbij)
+    return (_name(one), *map(str, reached), *map(str, times))
 
 
-def _reasons_row(one: CreditorFigures) -> tuple[str, ...]:
-    return (_name(one), *map(str, msgspec.structs.astuple(one.geweigerd)))
+def _decided_row(one: CreditorFigures) -> tuple[str, ...]:
+    kept = ("", "") if one.convenant is None else (one.convenant.nagekomen, one.convenant.niet_nagekomen)
+    answers = (one.pauze_ingesteld, one.pauze_gedeeltelijk, one.overgedragen, *msgspec.structs.astuple(one.geweigerd))
+    return (_name(one), *map(str, answers), *map(str, kept))
 
 
 def _gemeente_row(one: GemeenteFigures) -> tuple[str, ...]:
@@ -176,9 +179,8 @@ def _name(one: CreditorFigures) -> str:
     return escape(one.naam or one.schuldeiser) + (" (vertegenwoordiger)" if one.rol == "vertegenwoordiger" else "")
 
 
-def _covenant(one: CreditorFigures) -> str:
-    kept = one.convenant
-    return "" if kept is None else f"{kept.nagekomen} wel, {kept.niet_nagekomen} niet"
+def _wait(one: CreditorFigures) -> str:
+    return "" if one.mediaan_seconden is None else in_days(one.mediaan_seconden)
 
 
 def in_days(seconds: int) -> str:
@@ -198,9 +200,7 @@ _INNER: Mapping[str, type[Struct]] = {"geweigerd": Refusals, "convenant": Adhere
 
 def _write_creditors(file: Path, lines: Sequence[CreditorFigures]) -> None:
     """With the median in words beside it."""
-    waits = ["" if line.mediaan_seconden is None else in_days(line.mediaan_seconden) for line in lines]
-    cells = [[*_cells(line), wait] for line, wait in zip(lines, waits, strict=True)]
-    _write(file, [*_columns(CreditorFigures), "mediaan"], cells)
+    _write(file, [*_columns(CreditorFigures), "mediaan"], ([*_cells(line), _wait(line)] for line in lines))
 
 
 def _write(file: Path, columns: Sequence[str], cells: Iterable[Sequence[Cell]]) -> None:

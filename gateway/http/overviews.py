@@ -24,13 +24,13 @@ class Overviews:
         self._closed = doors.closed_days
 
     async def creditors(self, sender: Sender, query: Mapping[str, str], _: web.Request) -> web.Response:
-        over, own = self._period(query), _own(sender, query)
+        over, own = self._period(query), own_gemeenten(sender, query)
         register = self._links.register.by_id
         figures = await creditor_figures(self._ledger, register, self._clock, self._closed, over, own)
         return as_json(creditor_overview(over, figures, register))
 
     async def gemeenten(self, sender: Sender, query: Mapping[str, str], _: web.Request) -> web.Response:
-        over, own = self._period(query), _own(sender, query)
+        over, own = self._period(query), own_gemeenten(sender, query)
         covered = await coverage(self._ledger, over, own)
         in_use = await self._ledger.run(rows.gemeenten_in_use, own)
         return as_json(gemeente_overview(over, covered, schemas.gemeenten(), in_use, own, own))
@@ -43,6 +43,9 @@ class Overviews:
             raise Problem(400, "De parameters van dit adres kloppen niet.", faults) from why
 
 
-def _own(sender: Sender, query: Mapping[str, str]) -> list[str]:
+def own_gemeenten(sender: Sender, query: Mapping[str, str]) -> list[str]:
+    """None for the pauzeknop: it passes on what debtors ask, and what became of it is not its business."""
+    if sender.is_pause_button:
+        return []
     only = plain_gemeente(query["gemeente"]) if "gemeente" in query else None
     return [code for code in sender.gemeenten if only in (None, code)]
