@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.core.creditor import Creditor, CreditorId
-from gateway.core.overview import Coverage, Expectation, Figures, Sent, standing
+from gateway.core.overview import Coverage, Expectation, Figures, Sent, response_to
 from gateway.core.period import Period
 from gateway.ids import first_id
 from gateway.ledger import overview as rows
@@ -16,7 +16,7 @@ from gateway.ledger.overview import Notified
 
 SCAN = 5000
 """Messages looked at in one transaction."""
-DOSSIERS = 200
+DOSSIERS = 100
 """Of which the deliveries are read in one transaction."""
 
 
@@ -35,12 +35,13 @@ async def creditor_figures(
     period: Period,
     gemeenten: Collection[str] | None,
 ) -> dict[Role, Figures]:
-    """`gemeenten` None: of all. A notice to an agent is measured by the covenant of its principal."""
+    """`gemeenten` None: of all. Where the deliveries do not say whether a covenant was binding, the register does (for
+    an agent: that of its principal)."""
     now = clock.micros()
     figures: dict[Role, Figures] = {}
     async for _, notices in _pages(ledger, period, gemeenten):
         for sent in notices:
-            one = standing(sent)
+            one = response_to(sent)
             role = Role(one.creditor, one.agent_for is not None)
             expected = _expected(register, one.creditor, one.agent_for)
             figures.setdefault(role, Figures()).add(one, expected, now, closed)
@@ -55,7 +56,7 @@ async def coverage(ledger: Ledger, period: Period, gemeenten: Collection[str] | 
         for one in page:
             where[one.dossier].dossiers += one.versie == 1
         for sent in notices:
-            where[sent[0].dossier_id].add(standing(sent))
+            where[sent[0].dossier_id].add(response_to(sent))
     return found
 
 

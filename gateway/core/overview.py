@@ -1,17 +1,18 @@
 """How creditors meet what they are asked, and whom gemeenten reach: from deliveries to figures.
 
-Rules:
+Rules, which agree with those of `core/case.py`:
 
 1. What is counted is a notice: one creditor told in one dossier, in one role (in its own right, or as the agent of
-   another). A corrected kennisgeving is the same notice again; what is known of any of its deliveries is known of it.
-2. A notice comes to exactly one thing: the current decision; else withdrawn; else silent, when it was handed over;
+   another). A corrected kennisgeving is the same notice again; what is known of any of its deliveries, or of a reminder
+   of one, is known of it. A reminder by itself tells nobody anything.
+2. A notice comes to exactly one thing: withdrawn; else the current decision; else silent, when it was handed over;
    else failed, or still under way. Silence is never a pause (domain §2).
 3. An answer is in term up to the end of the last of the creditor's working days after the first hand-over. The first
    decision counts for the time, the current one for what it says.
-4. Only a binding covenant can be kept or broken. Kept: a pause not shorter than was asked, or the claim handed to an
-   agent, who gets the same request. Broken: refused outright, paused in part, or shorter. The other standard reasons
-   (unknown client, settled or stabilised lately) are facts about the debtor and count neither way; nor does silence.
-5. A reminder is no notice; it counts for nothing here.
+4. Only a binding covenant can be kept or broken, and only where it spoke for a claim in this notice. Kept: a pause not
+   shorter than was asked, or the claim handed to an agent, who gets the same request. Broken: refused outright, paused
+   in part, or shorter. The other standard reasons (unknown client, settled or stabilised lately) are facts about the
+   debtor and count neither way; nor do silence and what was withdrawn.
 """
 
 from array import array
@@ -23,12 +24,13 @@ from functools import lru_cache
 from statistics import median
 from typing import Final
 
-import msgspec
 from msgspec import Struct, field
 
 from gateway.core.answer import AnswerKind
 from gateway.core.deadlines import add_working_days, day_of, end_of_day
 from gateway.core.lifecycle import TOLD, State
+from gateway.core.outcome import Proof
+from gateway.core.pause import decode_terms
 
 REFUSALS: Final = (
     AnswerKind.CLIENT_UNKNOWN,
@@ -38,7 +40,6 @@ REFUSALS: Final = (
     AnswerKind.NOT_ELIGIBLE,
 )
 _BREAKS: Final = frozenset({AnswerKind.NO_COOPERATION, AnswerKind.NOT_ELIGIBLE, AnswerKind.PAUSED_IN_PART})
-_WITHDRAWAL = "intrekking"
 _SECOND = 1_000_000
 
 
@@ -52,7 +53,7 @@ class Undecided(StrEnum):
 
 
 class Sent(Struct, frozen=True):
-    """A delivery of a kennisgeving or an intrekking, as the ledger keeps it. Times in epoch µs."""
+    """A delivery of a kennisgeving, of a reminder or of an intrekking, as the ledger keeps it. Times in epoch µs."""
 
     id: str
     message_id: str
@@ -60,7 +61,6 @@ class Sent(Struct, frozen=True):
     creditor: str
     agent_for: str | None
     soort: str
-    versie: int
     state: str
     proof: int
     handed_over_at: int | None
@@ -71,40 +71,48 @@ class Sent(Struct, frozen=True):
     terms: str | None
 
 
-class Standing(Struct, frozen=True):
-    """Where one notice stands. `is_shorter`: the pause ends before the last day that was asked."""
+class Response(Struct, frozen=True):
+    """What came of one notice. `bound`: whether a binding covenant spoke for it; None: the ledger does not know.
+    `is_shorter`: the pause ends before the last day that was asked."""
 
     creditor: str
     agent_for: str | None
     outcome: AnswerKind | Undecided
     was_told: bool
     is_received: bool
+    is_decided: bool
     handed_over_at: int | None = None
     answered_at: int | None = None
+    bound: bool | None = None
     is_shorter: bool = False
 
 
 class Expectation(Struct, frozen=True):
-    """What may be expected of a creditor: an answer within `answer_days`, a pause where a covenant is `binding`."""
+    """What may be expected of a creditor: an answer within `answer_days`, a pause where its covenant is binding."""
 
     answer_days: int
     is_binding: bool
 
 
-def standing(sent: Sequence[Sent]) -> Standing:
-    """What the deliveries of one notice say together. `sent`: at least one, of one creditor in one dossier and role."""
-    notices = [one for one in sent if one.soort != _WITHDRAWAL] or sent
+def response_to(sent: Sequence[Sent]) -> Response:
+    """What the deliveries of one notice say together. `sent`: at least one, all of one creditor in one dossier and
+    role, in the order in which they were made."""
+    notices = [one for one in sent if one.soort == "kennisgeving" and one.state != State.WITHDRAWN]
     told = [one for one in notices if one.state in TOLD]
-    decided = max((one for one in notices if _decision(one)), key=lambda one: one.decided_at or 0, default=None)
-    return Standing(
+    answerable = [one for one in sent if one.soort != "intrekking"]
+    decided = max((one for one in answerable if one.decision), key=lambda one: one.decided_at or 0, default=None)
+    asked = _asked([*notices, *([decided] if decided else [])])
+    return Response(
         creditor=sent[0].creditor,
         agent_for=sent[0].agent_for,
-        outcome=_undecided(sent, bool(told)) if decided is None else AnswerKind(decided.decision or ""),
-        was_told=bool(told),
-        is_received=any(one.proof > 1 for one in told),
+        outcome=_outcome(sent, notices, decided, bool(told)),
+        was_told=bool(told) or decided is not None,
+        is_received=decided is not None or any(one.proof >= Proof.RECEIVED for one in answerable if one.state in TOLD),
+        is_decided=decided is not None,
         handed_over_at=_first(one.handed_over_at for one in told),
-        answered_at=None if decided is None else _first(one.answered_at for one in notices),
-        is_shorter=decided is not None and _is_shorter(decided),
+        answered_at=_first(one.answered_at for one in answerable),
+        bound=None if asked is None else asked.is_binding,
+        is_shorter=decided is not None and asked is not None and _is_shorter(decided, asked),
     )
 
 
@@ -127,15 +135,16 @@ class Figures(Struct):
     waits: "array[int]" = field(default_factory=lambda: array("q"))
     """Seconds from hand-over to answer."""
 
-    def add(self, one: Standing, expected: Expectation, now: int, closed: Collection[date] = ()) -> None:
+    def add(self, one: Response, expected: Expectation, now: int, closed: Collection[date] = ()) -> None:
         """`now`: epoch µs. `closed`: further days on which nobody works."""
         self.notices += 1
         self.told += one.was_told
         self.received += one.is_received
-        self.answered += isinstance(one.outcome, AnswerKind)
+        self.answered += one.is_decided
         self.outcomes[one.outcome] += 1
         self._add_time(one, due_at(one.handed_over_at, expected.answer_days, closed), now)
-        if expected.is_binding:
+        is_bound = expected.is_binding if one.bound is None else one.bound
+        if is_bound and one.outcome is not Undecided.WITHDRAWN:
             self._add_adherence(one)
 
     @property
@@ -143,7 +152,7 @@ class Figures(Struct):
         """From hand-over to the first decision."""
         return int(median(self.waits)) if self.waits else None
 
-    def _add_time(self, one: Standing, due: int | None, now: int) -> None:
+    def _add_time(self, one: Response, due: int | None, now: int) -> None:
         if one.answered_at is not None:
             is_late = due is not None and one.answered_at >= due
             self.late += is_late
@@ -153,7 +162,7 @@ class Figures(Struct):
         elif one.outcome is Undecided.SILENT:
             self.overdue += due is not None and now >= due
 
-    def _add_adherence(self, one: Standing) -> None:
+    def _add_adherence(self, one: Response) -> None:
         self.bound += 1
         is_broken = one.outcome in _BREAKS or one.is_shorter
         self.broken += is_broken
@@ -169,12 +178,12 @@ class Coverage(Struct):
     answered: int = 0
     paused: int = 0
 
-    def add(self, one: Standing) -> None:
+    def add(self, one: Response) -> None:
         if one.agent_for is not None or one.outcome is Undecided.WITHDRAWN:
             return
         self.creditors += 1
         self.told += one.was_told
-        self.answered += isinstance(one.outcome, AnswerKind)
+        self.answered += one.is_decided
         self.paused += one.outcome is AnswerKind.PAUSED
 
 
@@ -205,37 +214,42 @@ def _end_of_term(day: date, answer_days: int, closed: frozenset[date]) -> int:
     return int(end_of_day(add_working_days(day, answer_days, closed)).timestamp()) * _SECOND
 
 
-def _undecided(sent: Sequence[Sent], was_told: bool) -> Undecided:
-    newest = max(sent, key=lambda one: one.versie)
-    if newest.soort == _WITHDRAWAL or (newest.state == State.WITHDRAWN and not was_told):
+def _outcome(
+    sent: Sequence[Sent], notices: Sequence[Sent], decided: Sent | None, was_told: bool
+) -> AnswerKind | Undecided:
+    if not notices or any(one.soort == "intrekking" for one in sent):
         return Undecided.WITHDRAWN
+    if decided is not None:
+        return AnswerKind(decided.decision or "")
     if was_told:
         return Undecided.SILENT
-    return Undecided.FAILED if newest.state == State.FAILED else Undecided.UNDER_WAY
+    return Undecided.FAILED if notices[-1].state == State.FAILED else Undecided.UNDER_WAY
 
 
-def _decision(one: Sent) -> bool:
-    return one.decision is not None and one.decision != AnswerKind.RECEIVED
+class _Asked(Struct, frozen=True):
+    """`until`: the last day that was asked where a covenant binds, else of all."""
+
+    is_binding: bool
+    until: date
 
 
-def _is_shorter(one: Sent) -> bool:
-    """A pause without an end is the pause that was asked; so is one of which nobody knows what was asked."""
-    if one.decision != AnswerKind.PAUSED or one.paused_until is None or one.terms is None:
-        return False
-    asked = _last_day_asked(one.terms)
-    return asked is not None and one.paused_until < asked
-
-
-class _Term(Struct):
-    until: str | None = None
-
-
-_terms = msgspec.json.Decoder(list[_Term])
+def _asked(sent: Sequence[Sent]) -> _Asked | None:
+    """By the last of these that says. None: the ledger does not know what was asked."""
+    return next((_read_terms(one.terms) for one in reversed(sent) if one.terms), None)
 
 
 @lru_cache(4096)
-def _last_day_asked(terms: str) -> str | None:
-    return max((term.until for term in _terms.decode(terms) if term.until), default=None)
+def _read_terms(text: str) -> _Asked | None:
+    terms = decode_terms(text)
+    binding = [term for term in terms if term.is_binding]
+    return _Asked(bool(binding), max(term.until for term in binding or terms)) if terms else None
+
+
+def _is_shorter(decided: Sent, asked: _Asked) -> bool:
+    """A pause without an end is the pause that was asked."""
+    if decided.decision != AnswerKind.PAUSED or decided.paused_until is None:
+        return False
+    return date.fromisoformat(decided.paused_until) < asked.until
 
 
 def _first(moments: Iterable[int | None]) -> int | None:

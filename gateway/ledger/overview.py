@@ -15,7 +15,8 @@ from gateway.core.overview import Sent
 from gateway.ledger.among import among
 from gateway.ledger.schema import delivery, dossier, message
 
-_FOUND = ("kennisgeving", "intrekking")
+_MESSAGES = ("kennisgeving", "intrekking")
+_DELIVERIES = ("kennisgeving", "herinnering", "intrekking")
 _COLUMNS = tuple(delivery.c[name] for name in Sent.__struct_fields__)
 _OF_ONE = attrgetter("dossier_id", "creditor", "agent_for")
 
@@ -41,7 +42,7 @@ def notifications(
     query = (
         select(message.c.id, message.c.dossier_id, dossier.c.gemeente, message.c.versie)
         .join(dossier, dossier.c.id == message.c.dossier_id)
-        .where(message.c.soort == _FOUND[0], message.c.hold_until.is_(None), message.c.id > after)
+        .where(message.c.soort == "kennisgeving", message.c.hold_until.is_(None), message.c.id > after)
         .where(message.c.id < before if reached is None else message.c.id <= reached)
         .order_by(message.c.id)
     )
@@ -51,12 +52,12 @@ def notifications(
 
 
 def sent(connection: Connection, dossiers: Collection[str]) -> list[list[Sent]]:
-    """The deliveries of every kennisgeving and intrekking in these dossiers: a list for each creditor in each role, in
-    the order in which they were made."""
+    """The deliveries of every kennisgeving, reminder and intrekking in these dossiers: a list for each creditor in each
+    role, in the order in which they were made."""
     query = (
         select(*_COLUMNS)
         .join(message, message.c.id == delivery.c.message_id)
-        .where(among(message.c.dossier_id, dossiers), message.c.soort.in_(_FOUND), delivery.c.soort.in_(_FOUND))
+        .where(among(message.c.dossier_id, dossiers), message.c.soort.in_(_MESSAGES), delivery.c.soort.in_(_DELIVERIES))
     )
     rows = [Sent(*row) for row in connection.execute(query)]
     rows.sort(key=lambda row: (row.dossier_id, row.creditor, row.agent_for or "", row.id))

@@ -14,6 +14,7 @@ from gateway.core.answer import AnswerKind
 from gateway.core.creditor import Covenant, Creditor, CreditorId, Term
 from gateway.core.lifecycle import State
 from gateway.core.overview import Coverage, Figures, Undecided
+from gateway.core.pause import PauseTerm, encode_terms
 from gateway.core.period import Period
 from gateway.ids import first_id
 from gateway.ledger import overview as rows
@@ -27,6 +28,7 @@ MIDDLE = micros(2026, 11, 16, 9)
 BEFORE, FIRST = micros(2026, 10, 31, 22, 59), micros(2026, 10, 31, 23)
 LAST, AFTER = micros(2026, 11, 30, 22, 59), micros(2026, 11, 30, 23)
 COVENANT = Covenant("Modelconvenant 2024", binding=True, pause=Term(8, "maanden"))
+TERMS = encode_terms((PauseTerm(date(2026, 11, 16), date(2027, 7, 15), date(2027, 7, 15), COVENANT),))
 REGISTER = {
     "energie": Creditor(CreditorId("energie"), "Energie Voorbeeld", covenant=COVENANT, agents=(CreditorId("incasso"),)),
     "zorg": Creditor(CreditorId("zorg"), "Zorg Voorbeeld", answer_days=1),
@@ -70,7 +72,7 @@ async def test_a_notice_counts_in_the_period_in_which_it_came_in(ledger: Ledger)
 
 
 async def test_everything_of_a_notice_comes_from_its_row(ledger: Ledger) -> None:
-    short = {"paused_until": "2026-12-01", "terms": '[{"until": "2027-07-15", "grondslag": "convenant"}]'}
+    short = {"paused_until": "2026-12-01", "terms": TERMS}
     await ledger.run(put_notice, "0363", MIDDLE, "energie", "zorg", **PAUSED)
     await ledger.run(put_notice, "0363", MIDDLE, "energie", **{**PAUSED, **short})
     await ledger.run(put_notice, "0363", MIDDLE, "zorg", proof=2)
@@ -79,6 +81,18 @@ async def test_everything_of_a_notice_comes_from_its_row(ledger: Ledger) -> None
     assert (energie.notices, energie.received, energie.in_term, energie.median_seconds) == (2, 2, 2, 3600)
     assert (energie.bound, energie.kept, energie.broken) == (2, 1, 1)
     assert (zorg.told, zorg.received, zorg.answered, zorg.overdue, zorg.bound) == (2, 2, 1, 1, 0)
+
+
+async def test_an_answer_to_a_reminder_counts_for_the_notice(ledger: Ledger) -> None:
+    def put(connection: Connection) -> None:
+        dossier = put_dossier(connection, "d", "0363", MIDDLE)
+        notice = put_message(connection, dossier, MIDDLE)
+        told = put_delivery(connection, dossier, notice, MIDDLE, state=State.CLOSED)
+        put_delivery(connection, dossier, notice, AFTER, soort="herinnering", reminds=told, **PAUSED)
+
+    await ledger.run(put)
+    found = (await figures(ledger))[ENERGIE]
+    assert (found.notices, found.answered, found.median_seconds) == (1, 1, 3600)
 
 
 async def test_reminders_and_other_messages_are_no_notices(ledger: Ledger) -> None:
