@@ -37,6 +37,7 @@ from gateway.ids import uuid7
 from gateway.keys import Keys
 from gateway.ledger.deliveries import new_row
 from gateway.ledger.intake import DossierRow, Kept, Known, Writes
+from gateway.ledger.pause_requests import Handled
 from gateway.ledger.tasks import Task
 from gateway.links import Lane, Links
 from gateway.refusals import Refusal, refuse
@@ -196,6 +197,7 @@ class Planner:
             self._keep(checked, identifier, dossier, hold_until=None, out_of_order=out_of_order)
         if isinstance(message, Notice):
             self._known.notices.setdefault(dossier.id, []).append(_as_kept(checked, identifier, dossier.id))
+            self._answer_request(message, identifier)
         dossier.versie = max(dossier.versie, message.version)
         self.writes.versions[dossier.id] = dossier.versie
         notice = message if isinstance(message, Notice) else self._notices(dossier)[-1]
@@ -208,6 +210,13 @@ class Planner:
         self._tell(work, routing)
         self._add_tasks(dossier, message, routing)
         return Planned(identifier)
+
+    def _answer_request(self, notice: Notice, identifier: str) -> None:
+        """The pause request that this kennisgeving answers waits no longer."""
+        if notice.request is not None:
+            reason = "De gemeente heeft een kennisgeving gestuurd."
+            handled = Handled(identifier, self._now, "gateway", reason)
+            self.writes.handled.setdefault((notice.gemeente, notice.request), handled)
 
     def _route(self, message: CaseMessage, known: DossierRow | None, earlier: tuple[Delivery, ...]) -> Routing:
         register = self._desk.links.register
@@ -371,6 +380,7 @@ class Planner:
                 "received_at": self._now,
                 "hold_until": hold_until,
                 "out_of_order": out_of_order,
+                "request": message.request if isinstance(message, Notice) else None,
             }
         )
         self._write_payload(identifier, "bericht", dossier, checked.body)

@@ -1,5 +1,6 @@
-"""The timers stage: what is due by the clock. Messages that waited long enough for a missing version are processed, and
-the agenda of dossiers is carried out (core/agenda.py says what is due, chores.py makes the rows).
+"""The timers stage: what is due by the clock. Messages that waited long enough for a missing version are processed,
+pause requests that wait for their gemeente are pointed out, and the agenda of dossiers is carried out (core/agenda.py
+says what is due, chores.py makes the rows).
 
 Timers live in the ledger: a dossier's next look (`review_at`), and nudges of whatever changed something in it. So they
 survive a restart, and what became due in the meantime is done in its order. Several gateways share the work.
@@ -16,6 +17,7 @@ from gateway.ledger import intake as rows
 from gateway.ledger.engine import Contention, Ledger, LedgerAway
 from gateway.links import Lane
 from gateway.log import logger
+from gateway.pause_requests import WaitingRequests
 
 log = logger(__name__)
 
@@ -36,6 +38,7 @@ class Timers:
         desk: Desk,
         clock: Clock,
         end_wait: Callable[[str, str], Awaitable[None]],
+        requests: WaitingRequests,
         *,
         on_deliveries: Callable[[Iterable[Lane]], None],
         on_events: Callable[[], None],
@@ -45,6 +48,7 @@ class Timers:
         self._desk = desk
         self._clock = clock
         self._end_wait = end_wait
+        self._requests = requests
         self._on_deliveries = on_deliveries
         self._on_events = on_events
         self._look_every = look_every
@@ -74,6 +78,7 @@ class Timers:
         now = self._clock.micros()
         for gemeente, kenmerk in await self._ledger.run(rows.overdue_holds, now, BATCH):
             await self._end_wait(gemeente, kenmerk)
+        await self._requests.round()
         looked_at = BATCH
         while looked_at == BATCH:
             looked_at = await self._look()
@@ -94,9 +99,10 @@ class Timers:
         return looked_at
 
     async def _idle_for(self) -> float:
+        """Seconds until something is due."""
         hold = await self._ledger.run(rows.next_hold)
         review, nudged = await self._ledger.run(agenda.next_look)
         gathered = None if nudged is None else nudged + int(GATHER * SECOND)
-        due = [at for at in (hold, review, gathered) if at is not None]
+        due = [at for at in (hold, review, gathered, await self._requests.next_due()) if at is not None]
         wait = (min(due) - self._clock.micros()) / SECOND if due else self._look_every
         return min(self._look_every, max(GATHER / 10, wait))

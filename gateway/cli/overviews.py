@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Struct
-from rich.markup import escape
 
 import schemas
 from gateway.cli import spreadsheet
@@ -171,12 +170,11 @@ def _gemeente_row(one: GemeenteFigures) -> tuple[str, ...]:
     counts = (one.verteld, one.beantwoord, one.gepauzeerd)
     parts = (f"{count} ({share})" if share else str(count) for count, share in zip(counts, shares, strict=True))
     use = one.gebruik.replace("_", " ")
-    return (one.gemeente, escape(one.naam or ""), use, str(one.dossiers), str(one.schuldeisers), *parts)
+    return (one.gemeente, one.naam or "", use, str(one.dossiers), str(one.schuldeisers), *parts)
 
 
 def _name(one: CreditorFigures) -> str:
-    """As plain text: a name in square brackets is a name."""
-    return escape(one.naam or one.schuldeiser) + (" (vertegenwoordiger)" if one.rol == "vertegenwoordiger" else "")
+    return (one.naam or one.schuldeiser) + (" (vertegenwoordiger)" if one.rol == "vertegenwoordiger" else "")
 
 
 def _wait(one: CreditorFigures) -> str:

@@ -20,12 +20,14 @@ from gateway.keys import Keys
 from gateway.ledger import outbox
 from gateway.ledger.engine import Ledger
 from gateway.ledger.schema import delivery, message, refusal, task
+from gateway.ledger.schema import pause_request as pause_request_table
 from gateway.ledger.upgrade import upgrade
 from gateway.links import Links
 from gateway.seal import Sealer
 
 SENDER = Sender("Gemeente Voorbeeld", "00000099000000363000", ("0363", "0384"), "gem-0363", "gem-0363")
 OTHER = Sender("Gemeente Elders", "00000099000000344000", ("0344",), "gem-0344", "gem-0344")
+PAUSE_BUTTON = Sender("Pauzeknop", "00000099000000777000", (), "pauzeknop", "pauzeknop")
 CREDITORS = [
     Creditor(CreditorId("energie"), "Energie Voorbeeld", kvk="68750110", channels=("webhook",)),
     Creditor(CreditorId("zorg"), "Zorg Voorbeeld", channels=("webhook",)),
@@ -78,6 +80,16 @@ def progress(dossier: str = "SHV-1", version: int = 2, *creditors: str) -> dict[
     return event
 
 
+def pause_request(reference: str = "PK-1", gemeente: str = "0363", **data: object) -> dict[str, Any]:
+    """A valid pauzeverzoek; `data` replaces members of its data."""
+    event = {**deepcopy(NOTICE), "id": reference, "type": "nl.schuldhulpverlening.pauzeverzoek.v1"}
+    event["source"] = f"urn:nld:oin:{PAUSE_BUTTON.oin}:systeem:pauzeknop"
+    contact = {"naam": "Zoë Proefpersoon", "telefoon": "+31612345678"}
+    event["data"] = {"gemeente": gemeente, "verzoekkenmerk": reference, "contact": contact, "voorkeur": "telefoon"}
+    event["data"] |= data
+    return event
+
+
 class StandingClock(Clock):
     """Time that a test moves."""
 
@@ -115,6 +127,9 @@ class Desk:
 
     async def messages(self) -> list[Any]:
         return await self._all(message)
+
+    async def requests(self) -> list[Any]:
+        return await self._all(pause_request_table)
 
     async def refusals(self) -> list[Any]:
         return await self._all(refusal)
