@@ -32,13 +32,6 @@ from gateway.core.lifecycle import TOLD, State
 from gateway.core.outcome import Proof
 from gateway.core.pause import decode_terms
 
-REFUSALS: Final = (
-    AnswerKind.CLIENT_UNKNOWN,
-    AnswerKind.RECENTLY_SETTLED,
-    AnswerKind.RECENTLY_STABILISED,
-    AnswerKind.NO_COOPERATION,
-    AnswerKind.NOT_ELIGIBLE,
-)
 _BREAKS: Final = frozenset({AnswerKind.NO_COOPERATION, AnswerKind.NOT_ELIGIBLE, AnswerKind.PAUSED_IN_PART})
 _SECOND = 1_000_000
 
