@@ -22,7 +22,7 @@ from gateway.ledger import pause_requests as rows
 from gateway.ledger.engine import Ledger
 from gateway.ledger.intake import Known, Writes
 from gateway.ledger.outbox import Event
-from gateway.ledger.pause_requests import Handled, Key, Waiting
+from gateway.ledger.pause_requests import Handled, Key, Reference
 from gateway.ledger.tasks import Task
 from gateway.planning import Checked, Desk, Planned
 from gateway.refusals import Refusal
@@ -82,7 +82,7 @@ def take(desk: Desk, known: Known, writes: Writes, now: int, one: CheckedRequest
             return Planned(duplicate=True) if before == one.hash else _other_content(pad)
     identifier = uuid7(now)
     writes.requests.append(_row(desk, known, writes, now, one, identifier))
-    writes.events.append(_event(desk.events, "pauzeverzoek-ontvangen", Waiting(identifier, *one.key), now))
+    writes.events.append(_event(desk.events, "pauzeverzoek-ontvangen", Reference(identifier, *one.key), now))
     known.identities[one.source, one.event_id] = known.requests.hashes[one.key] = one.hash
     return Planned(identifier)
 
@@ -140,13 +140,13 @@ class WaitingRequests:
         """Epoch µs."""
         return await self._ledger.run(rows.next_due)
 
-    def _warning(self, one: Waiting, now: int) -> tuple[Event, Task]:
+    def _warning(self, one: Reference, now: int) -> tuple[Event, Task]:
         """The task has the id of its request, and so there is one of it."""
         detail = f"{GUIDES[TaskKind.REQUEST_WAITS].detail} Pauzeverzoek: {one.id}."
         task = Task(one.id, TaskKind.REQUEST_WAITS, now, detail, one.gemeente)
         return _event(self._events, "pauzeverzoek-wacht", one, now), task
 
 
-def _event(events: Events, name: str, one: Waiting, at: int) -> Event:
+def _event(events: Events, name: str, one: Reference, at: int) -> Event:
     """By reference only; sealed with the gateway's key, as whatever belongs to no dossier."""
     return events.make(name, at, one.gemeente, None, verzoekkenmerk=one.kenmerk, pauzeverzoek=one.id)

@@ -126,6 +126,8 @@ class Planner:
             same = self._known.versions.get(dossier.id, {}).get(message.version)
             if same is not None:
                 return self._seen(same == checked.hash, Code.VERSION_EXISTS, "/data/versie")
+            if dossier.withdrawn_at is not None:
+                return _after_withdrawal()
         if message.version == 1 and not isinstance(message, Notice):
             return _refused(Code.FIRST_VERSION_NO_NOTICE, "/data/versie", "versie 1 moet een kennisgeving zijn")
         expected = (dossier.versie if dossier else 0) + 1
@@ -186,8 +188,7 @@ class Planner:
         message = checked.message
         known = self._known.dossiers.get((message.gemeente, message.dossier))
         if known is not None and known.withdrawn_at is not None:
-            why = "de kennisgeving van dit dossier is ingetrokken"
-            return _refused(Code.AFTER_WITHDRAWAL, "/data/dossierkenmerk", why)
+            return _after_withdrawal()
         earlier = tuple(self._known.earlier.get(known.id, ())) if known else ()
         routing = self._route(message, known, earlier)
         if routing.violations:
@@ -455,6 +456,11 @@ class Planner:
 
 def _refused(code: Code, path: str, why: str) -> Planned:
     return Planned(violations=(Violation(path, code, why),))
+
+
+def _after_withdrawal() -> Planned:
+    why = "de kennisgeving van dit dossier is ingetrokken"
+    return _refused(Code.AFTER_WITHDRAWAL, "/data/dossierkenmerk", why)
 
 
 def _as_kept(checked: Checked, identifier: str, dossier_id: str, hold_until: int | None = None) -> Kept:

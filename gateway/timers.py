@@ -62,7 +62,7 @@ class Timers:
         while True:
             self._wake.clear()
             try:
-                wait = await self._round()
+                wait = await self.round()
             except (LedgerAway, Contention) as why:
                 log.warning("ledger_away", stap="termijnen", reden=str(why))
                 wait = LEDGER_PAUSE
@@ -73,7 +73,7 @@ class Timers:
                 continue
             await asyncio.sleep(GATHER)
 
-    async def _round(self) -> float:
+    async def round(self) -> float:
         """Process what is due; returns seconds until there is something again."""
         now = self._clock.micros()
         for gemeente, kenmerk in await self._ledger.run(rows.overdue_holds, now, BATCH):

@@ -13,7 +13,8 @@ from gateway.ledger.among import among
 from gateway.ledger.bulk import insert_rows, update_rows
 from gateway.ledger.deliveries import delivery_of
 from gateway.ledger.outbox import Event, add_events
-from gateway.ledger.pause_requests import Handled, Key, Requests, handle, known_identities, known_requests
+from gateway.ledger.pause_requests import Handled, Key, Requests, handle, known_requests
+from gateway.ledger.pause_requests import identities as request_identities
 from gateway.ledger.schema import delivery, dossier, message, pause_request, payload, refusal, transition
 from gateway.ledger.tasks import Task, add_tasks
 
@@ -109,13 +110,13 @@ def _read(
 ) -> Known:
     known = Known()
     if identities:
+        event_ids = [event_id for _, event_id in identities]
         rows = connection.execute(
-            select(message.c.source, message.c.event_id, message.c.hash).where(
-                among(message.c.event_id, [event_id for _, event_id in identities])
-            )
+            select(message.c.source, message.c.event_id, message.c.hash)
+            .where(among(message.c.event_id, event_ids))
+            .union_all(request_identities(event_ids))
         )
         known.identities = {(row.source, row.event_id): row.hash for row in rows}
-        known.identities |= known_identities(connection, identities)
     if dossiers:
         _read_dossiers(connection, known, dossiers)
     return known

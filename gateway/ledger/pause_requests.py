@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, field
-from sqlalchemy import ARRAY, BigInteger, Connection, bindparam, func, select, text, update
+from sqlalchemy import ARRAY, BigInteger, Connection, Select, bindparam, func, select, text, update
 
 from gateway.core.task import TaskKind
 from gateway.ledger.among import among
@@ -41,24 +41,18 @@ class Handled(Struct, frozen=True):
     reason: str
 
 
-class Waiting(Struct, frozen=True):
-    """A request that has waited too long."""
+class Reference(Struct, frozen=True):
+    """A request, by what may be told of it."""
 
     id: str
     gemeente: str
     kenmerk: str
 
 
-def known_identities(connection: Connection, identities: Collection[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
-    """(source, id) → content hash of the requests among `identities`."""
-    if not identities:
-        return {}
-    rows = connection.execute(
-        select(pause_request.c.source, pause_request.c.event_id, pause_request.c.hash).where(
-            among(pause_request.c.event_id, [event_id for _, event_id in identities])
-        )
-    )
-    return {(row.source, row.event_id): row.hash for row in rows}
+def identities(event_ids: Iterable[str]) -> Select[tuple[str, str, bytes]]:
+    """(source, event_id, hash) of the requests with these ids."""
+    columns = (pause_request.c.source, pause_request.c.event_id, pause_request.c.hash)
+    return select(*columns).where(among(pause_request.c.event_id, event_ids))
 
 
 def known_requests(connection: Connection, keys: Collection[Key]) -> Requests:
@@ -128,6 +122,8 @@ def handle_one(connection: Connection, identifier: str, gemeenten: Collection[st
 
 def _write_handled(connection: Connection, handled: Mapping[str, Handled]) -> None:
     """By id of the request, which is under lock."""
+    if not handled:
+        return
     rows = [
         {"id": id_, "handled_at": one.at, "handled_by": one.by, "due_at": None} for id_, one in sorted(handled.items())
     ]
@@ -152,7 +148,7 @@ def _step(task_id: str, handled: Handled) -> dict[str, object]:
     }
 
 
-def warn(connection: Connection, now: int, limit: int, tell: Callable[[Waiting], tuple[Event, Task]]) -> int:
+def warn(connection: Connection, now: int, limit: int, tell: Callable[[Reference], tuple[Event, Task]]) -> int:
     """Write the event and the task of requests that have waited too long, once; returns of how many.
 
     The task has the id of its request. What another gateway has in hand is left to it.
@@ -166,7 +162,7 @@ def warn(connection: Connection, now: int, limit: int, tell: Callable[[Waiting],
     ).all()
     if not rows:
         return 0
-    told = [tell(Waiting(row.id, row.gemeente, row.kenmerk)) for row in rows]
+    told = [tell(Reference(row.id, row.gemeente, row.kenmerk)) for row in rows]
     connection.execute(
         update(pause_request).where(among(pause_request.c.id, [row.id for row in rows])).values(due_at=None)
     )

@@ -90,6 +90,28 @@ def pause_request(reference: str = "PK-1", gemeente: str = "0363", **data: objec
     return event
 
 
+def follow_up(soort: str, dossier: str = "SHV-1", version: int = 2, **data: object) -> dict[str, Any]:
+    """A message after the kennisgeving; `data`: its own members."""
+    event = {**deepcopy(NOTICE), "id": f"{dossier}-{version}", "type": f"nl.schuldhulpverlening.{soort}.v1"}
+    event["data"] = {"gemeente": "0363", "dossierkenmerk": dossier, "versie": version, **data}
+    return event
+
+
+def extension(until: str, version: int = 2, *creditors: str) -> dict[str, Any]:
+    listed = {"schuldeisers": list(creditors)} if creditors else {}
+    return follow_up("verlenging", "SHV-1", version, totEnMet=until, **listed)
+
+
+def ending(per: str, version: int = 2, *creditors: str) -> dict[str, Any]:
+    listed = {"schuldeisers": list(creditors)} if creditors else {}
+    return follow_up("beeindiging", "SHV-1", version, per=per, categorie="regeling_tot_stand", **listed)
+
+
+def withdrawal(version: int = 2, *creditors: str) -> dict[str, Any]:
+    listed = {"schuldeisers": list(creditors)} if creditors else {}
+    return follow_up("intrekking", "SHV-1", version, reden="onjuist_dossier", **listed)
+
+
 class StandingClock(Clock):
     """Time that a test moves."""
 
@@ -107,6 +129,7 @@ class Desk:
     clock: StandingClock
     events: Events
     links: Links
+    sealer: Sealer
 
     async def send(self, *events: dict[str, Any], sender: Sender | None = SENDER) -> list[Verdict]:
         self.clock.at += 1000
@@ -145,7 +168,9 @@ class Desk:
 
 
 @asynccontextmanager
-async def open_desk(ledger_url: str, clock: StandingClock | None = None) -> AsyncIterator[Desk]:
+async def open_desk(
+    ledger_url: str, clock: StandingClock | None = None, creditors: Sequence[Creditor] = CREDITORS
+) -> AsyncIterator[Desk]:
     clock = clock or StandingClock()
     keys = Keys(os.urandom(32))
     sealer = Sealer(keys)
@@ -153,7 +178,7 @@ async def open_desk(ledger_url: str, clock: StandingClock | None = None) -> Asyn
     ledger = Ledger(ledger_url)
     await ledger.run(upgrade)
     links = Links({})
-    await links.load(CREDITORS, [])
+    await links.load(creditors, [])
     intake = Intake(
         ledger,
         links,
@@ -170,6 +195,6 @@ async def open_desk(ledger_url: str, clock: StandingClock | None = None) -> Asyn
         on_agenda=lambda: None,
     )
     try:
-        yield Desk(intake, ledger, clock, events, links)
+        yield Desk(intake, ledger, clock, events, links, sealer)
     finally:
         await ledger.aclose()

@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, make_url, select, update
+from sqlalchemy.util import await_only
 
 from gateway.core.notice import Sender
 from gateway.intake import Accepted, Arrival, Duplicate, Refused, Verdict
+from gateway.ledger import pause_requests as rows
 from gateway.ledger.engine import Ledger
+from gateway.ledger.pause_requests import Handled
 from gateway.ledger.schema import dossier, metadata, refusal, task_step
 from gateway.ledger.schema import pause_request as table
 from gateway.pause_requests import WaitingRequests
@@ -221,6 +224,32 @@ async def test_a_kennisgeving_and_its_request_at_the_same_moment_find_each_other
     assert {row.kenmerk: row.handled_by for row in await desk.requests()} == by_reference
     await after_the_term(desk)
     assert await waits(desk) == []
+
+
+@pytest.mark.parametrize("first", ["request", "kennisgeving"])
+async def test_of_the_two_the_second_waits_until_the_first_is_committed(postgres_url: str, first: str) -> None:
+    """SQLite has one writer."""
+    key = ("0363", "PK-1")
+    looked, may_end = asyncio.Event(), asyncio.Event()
+
+    def begin(connection: Connection) -> None:
+        if first == "request":
+            rows.known_requests(connection, {key})
+        else:
+            rows.handle(connection, {key: Handled("x", 0, "gateway", "")})
+        looked.set()
+        await_only(may_end.wait())
+
+    async with open_desk(postgres_url) as desk:
+        one = asyncio.create_task(desk.ledger.run(begin))
+        await looked.wait()
+        sends = desk.send(notice(verzoekkenmerk="PK-1")) if first == "request" else ask(desk, pause_request())
+        other = asyncio.create_task(sends)
+        assert isinstance((await ask(desk, pause_request("PK-2")))[0], Accepted)
+        assert not (await asyncio.wait([other], timeout=0.5))[0]
+        may_end.set()
+        await one
+        assert isinstance((await other)[0], Accepted)
 
 
 # -- waiting ----------------------------------------------------------------------------------------------------------
