@@ -181,6 +181,7 @@ class Gateway:
                 senders_by_oin={sender.oin: sender for sender in config.senders},
                 settings=config.http,
                 ready=self.reasons_not_ready,
+                closed_days=tempo.closed_days,
             )
         )
         self._revision = 0

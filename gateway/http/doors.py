@@ -1,6 +1,7 @@
 """What the HTTP routes need of the gateway."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from datetime import date
 
 from msgspec import Struct
 
@@ -21,7 +22,8 @@ NCSC = "https://www.ncsc.nl/contact/kwetsbaarheid-melden"
 
 
 class Doors(Struct, frozen=True):
-    """`ready` gives reasons, in Dutch, why the gateway is not ready; `security_contact` is a URI (RFC 9116)."""
+    """`ready` gives reasons, in Dutch, why the gateway is not ready; `security_contact` is a URI (RFC 9116); on
+    `closed_days` nobody works, beside the holidays."""
 
     ledger: Ledger
     intake: Intake
@@ -36,4 +38,5 @@ class Doors(Struct, frozen=True):
     senders_by_oin: Mapping[str, Sender]
     settings: HttpSettings
     ready: Callable[[], Awaitable[list[str]]]
+    closed_days: Collection[date] = ()
     security_contact: str = NCSC

@@ -2,13 +2,14 @@
 parsed and planned once."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from sqlalchemy import Boolean, ColumnElement, Dialect, SQLColumnExpression, Text, literal
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
@@ -31,6 +32,11 @@ class _Among(FunctionElement[bool]):
     type = Boolean()
     name = "among"
     inherit_cache = True
+
+    def self_group(self, against: OperatorType | None = None) -> Self:
+        """As it stands. What is boolean is otherwise compared with 1 where an engine has no booleans (SQLite), and
+        then no index is used."""
+        return self
 
 
 @compiles(_Among)
