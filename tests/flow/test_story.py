@@ -36,7 +36,7 @@ CREDITORS = [
     ),
     Creditor(CreditorId("incasso-voorbeeld"), "Incasso Voorbeeld", channels=("email",)),
 ]
-CLAIMS = [
+CLAIMS: list[dict[str, Any]] = [
     {"schuldeiser": "cjib", "vorderingen": [{"kenmerk": "5060 1234", "soort": "verkeersboete"}]},
     {"schuldeiser": "kvk:68750110", "klantnummer": "K-99812", "vorderingen": [{"soort": "energie"}]},
     {"schuldeiser": "zorg-voorbeeld", "klantnummer": "7781220", "vorderingen": [{"soort": "zorgpremie"}]},
@@ -90,11 +90,9 @@ async def test_a_dossier_from_notice_to_settlement(sqlite_url: str) -> None:
         await calendar.hand_over(*EVERYBODY)
         page = await _read_back(calendar, "SHV-1")
         print(page)  # noqa: T201 - to be read with -s
-        assert _lines(page, "CJIB Voorbeeld")[:3] == [
-            "gepauzeerd",
-            "pauze van 23-11-2026 tot en met 22-07-2027 (convenant)",
-            "29-12-2026 06:29  hierna: einde antwoordtermijn",
-        ]
+        (standing, pause, coming) = _lines(page, "CJIB Voorbeeld")[:3]
+        assert (standing, pause) == ("gepauzeerd", "pauze van 23-11-2026 tot en met 22-07-2027 (convenant)")
+        assert (coming[:10], coming[16:]) == ("29-12-2026", "  hierna: einde antwoordtermijn")
         assert _lines(page, "Energie Voorbeeld B.V.")[:2] == [
             "gepauzeerd",
             "pauze van 23-11-2026 tot en met 22-07-2027 (convenant)",
@@ -126,7 +124,7 @@ async def test_a_dossier_from_notice_to_settlement(sqlite_url: str) -> None:
         happened = " | ".join(_lines(page, "Incasso Voorbeeld"))
         order = ["kennisgeving (versie 1)", "herinnering (versie 1)", "verlenging (versie 2)", "beeindiging (versie 3)"]
         assert [happened.index(part) for part in order] == sorted(happened.index(part) for part in order)
-        assert "hierna" not in page
+        assert "hierna" not in page, page
 
 
 async def test_a_dossier_that_was_a_mistake(sqlite_url: str) -> None:
@@ -142,7 +140,7 @@ async def test_a_dossier_that_was_a_mistake(sqlite_url: str) -> None:
         assert any("intrekking (versie 2): afgeleverd zonder antwoord" in line for line in told)
         assert not any("intrekking" in line for line in never)
         assert any("kennisgeving (versie 1): ingetrokken" in line for line in never)
-        assert "hierna" not in page
+        assert "hierna" not in page, page
 
 
 async def test_a_pauzeverzoek_is_answered_by_its_kennisgeving(sqlite_url: str) -> None:
