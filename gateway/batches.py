@@ -16,6 +16,8 @@ WORTH_A_COMMIT = 64
 LINGER = 0.004
 LINGER_AT_MOST = 0.02
 """Seconds that a smaller batch gathers, bit by bit, while more is under way; an idle gateway never waits."""
+CONTENTION_TRIES = 20
+"""Meetings with other transactions after which the items of a batch go one by one."""
 LEDGER_PAUSE = 0.5
 """Seconds before the ledger is tried again after it was away."""
 
@@ -65,6 +67,15 @@ class Batches(Generic[T]):
                 self._wake.clear()
                 self._idle.set()
 
+    async def _commit_in_time(self, batch: list[T]) -> None:
+        """However often other transactions meet it; one that always does is a bug, and holds up nobody for ever."""
+        for _ in range(CONTENTION_TRIES):
+            try:
+                return await self._commit(batch)
+            except Contention:
+                await asyncio.sleep(0)
+        await self._commit(batch)
+
     async def _gather(self) -> None:
         waited = 0.0
         while self._more_coming() and len(self._items) < WORTH_A_COMMIT and waited < LINGER_AT_MOST:
@@ -74,12 +85,10 @@ class Batches(Generic[T]):
     async def _write(self, batch: list[T]) -> None:
         while True:
             try:
-                return await self._commit(batch)
+                return await self._commit_in_time(batch)
             except LedgerAway as why:
                 log.warning("ledger_away", stap=self._name, reden=str(why))
                 await asyncio.sleep(LEDGER_PAUSE)
-            except Contention:
-                await asyncio.sleep(0)
             except Exception:
                 if len(batch) == 1:
                     log.exception("item_spoiled", stap=self._name)

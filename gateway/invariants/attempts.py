@@ -25,6 +25,7 @@ _RETRIED = """
 SELECT attempt.delivery_id, attempt.channel, started_at, finished_at, outcome, give_up_at FROM attempt
 JOIN delivery ON delivery.id = attempt.delivery_id
 WHERE attempt.delivery_id IN (SELECT delivery_id FROM attempt GROUP BY delivery_id, channel HAVING count(*) > 1)
+AND NOT stale
 ORDER BY attempt.delivery_id, attempt.channel, attempt.nr"""
 
 

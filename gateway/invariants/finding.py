@@ -30,7 +30,7 @@ class Finding(Struct, frozen=True):
 
 
 def look(connection: Connection, invariant: str, what: str, count: str, query: str, **values: int) -> Finding:
-    """`count`: a table, with a condition where needed, of what is looked at; `query` finds the ids of what is broken."""
+    """`count`: a table, with a condition where needed, of what is looked at; `query`: ids of what is broken."""
     checked = connection.execute(text(f"SELECT count(*) FROM {count}"), _used(count, values)).scalar_one()  # noqa: S608
     broken = connection.execute(text(query), _used(query, values)).scalars()
     return Finding(invariant, what, checked, tuple(sorted(set(broken))))

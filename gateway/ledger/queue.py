@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from gateway.core.lifecycle import TOLD, Happening, State
 from gateway.ledger.among import among
-from gateway.ledger.bulk import insert_rows
+from gateway.ledger.bulk import insert_missing_rows, insert_rows
 from gateway.ledger.schema import (
     answer_page,
     attempt,
@@ -267,7 +267,9 @@ def _notices(connection: Connection, dossiers: Collection[str]) -> _Notices:
 
 
 def freeze(connection: Connection, intents: Sequence[Intent], owner: str, now: int) -> set[str]:
-    """Record the intents (attempt row, frozen bytes, answer page) of claims that are still held; returns their ids."""
+    """Record the intents (attempt row, frozen bytes, answer page) of claims that are still held; returns their ids.
+
+    Doing it again changes nothing."""
     held = {
         row.id: row.fence
         for row in connection.execute(
@@ -279,7 +281,7 @@ def freeze(connection: Connection, intents: Sequence[Intent], owner: str, now: i
     mine = [intent for intent in intents if held.get(intent.id) == intent.fence]
     if not mine:
         return set()
-    insert_rows(
+    insert_missing_rows(
         connection,
         attempt,
         [
@@ -306,7 +308,7 @@ def freeze(connection: Connection, intents: Sequence[Intent], owner: str, now: i
         if intent.sealed is not None
     ]
     if renditions:
-        insert_rows(connection, payload, renditions)
+        insert_missing_rows(connection, payload, renditions)
     pages = [
         {
             "token_hash": intent.token_hash,
@@ -320,7 +322,7 @@ def freeze(connection: Connection, intents: Sequence[Intent], owner: str, now: i
         if intent.token_hash is not None
     ]
     if pages:
-        insert_rows(connection, answer_page, pages)
+        insert_missing_rows(connection, answer_page, pages)
     return {intent.id for intent in mine}
 
 

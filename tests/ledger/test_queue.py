@@ -149,3 +149,47 @@ async def test_every_move_is_on_record_with_the_attempt_that_caused_it(ledger: L
         return [(row.before, row.after, row.cause) for row in connection.execute(select(transition))]
 
     assert await ledger.run(read) == [(State.BUSY, State.DELIVERED, "1")]
+
+
+async def _attempts(ledger: Ledger) -> list[tuple[int, str | None, bool]]:
+    def read(connection: Connection) -> list[tuple[int, str | None, bool]]:
+        return [(row.nr, row.outcome, row.stale) for row in connection.execute(select(attempt).order_by(attempt.c.nr))]
+
+    return await ledger.run(read)
+
+
+async def test_an_intent_that_was_committed_unanswered_is_recorded_again_without_effect(ledger: Ledger) -> None:
+    await ledger.run(_put, "1")
+    (first,) = await _claim(ledger)
+    assert await _freeze(ledger, first) == await _freeze(ledger, first) == {"1"}
+    assert await _attempts(ledger) == [(first.fence, None, False)]
+
+
+async def test_a_result_that_was_committed_unanswered_is_not_decided_again(ledger: Ledger) -> None:
+    await ledger.run(_put, "1")
+    (first,) = await _claim(ledger)
+    await _freeze(ledger, first)
+    await _settle(ledger, first)
+    result = Result(first.id, first.fence, first.channel, "overgedragen", "200", None, NOW + 9)
+    decided: list[str] = []
+
+    def decide(locked: Locked) -> Settlement:
+        decided.append(locked.id)
+        return _handed_over(locked)
+
+    assert await ledger.run(settle, [result], decide) == []
+    assert decided == []
+    assert await _attempts(ledger) == [(first.fence, "overgedragen", False)]
+
+
+async def test_a_result_that_counted_is_not_made_stale_by_coming_again_after_the_next_claim(ledger: Ledger) -> None:
+    await ledger.run(_put, "1")
+    (first,) = await _claim(ledger)
+    await _freeze(ledger, first)
+    result = Result(first.id, first.fence, first.channel, "tijdelijk", "503", None, NOW + 1)
+    retry = Settlement(Decision(((Happening.RETRY, State.RETRYING),), NOW + 2, 1, first.channel, 0), (), ())
+    await ledger.run(settle, [result], lambda _: retry)
+    (second,) = await _claim(ledger, now=NOW + 3)
+    await ledger.run(settle, [result], lambda _: retry)
+    assert await _attempts(ledger) == [(first.fence, "tijdelijk", False)]
+    assert await _row(ledger, "1") == (State.BUSY, second.fence, NOW + 3 + LEASE - NOW)
