@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from gateway.ledger.engine import Contention, LedgerAway
@@ -70,11 +71,10 @@ class Batches(Generic[T]):
     async def _commit_in_time(self, batch: list[T]) -> None:
         """However often other transactions meet it; one that always does is a bug, and holds up nobody for ever."""
         for _ in range(CONTENTION_TRIES):
-            try:
+            with suppress(Contention):
                 return await self._commit(batch)
-            except Contention:
-                await asyncio.sleep(0)
-        await self._commit(batch)
+            await asyncio.sleep(0)
+        return await self._commit(batch)
 
     async def _gather(self) -> None:
         waited = 0.0

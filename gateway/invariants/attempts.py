@@ -20,7 +20,11 @@ _TWO_RESULTS = f"""
 SELECT delivery_id FROM transition WHERE happening IN ({_RESULT_STEPS}) AND cause IS NOT NULL
 GROUP BY delivery_id, cause HAVING count(*) > 1
 UNION ALL SELECT attempt.delivery_id FROM attempt JOIN transition ON transition.delivery_id = attempt.delivery_id
-AND cause = CAST(attempt.nr AS TEXT) WHERE stale"""  # noqa: S608
+AND cause = CAST(attempt.nr AS TEXT) WHERE stale
+UNION ALL SELECT attempt.delivery_id FROM attempt
+JOIN transition AS result ON result.delivery_id = attempt.delivery_id AND result.cause = CAST(attempt.nr AS TEXT)
+JOIN transition AS lost ON lost.delivery_id = attempt.delivery_id AND lost.happening = 'lease_verlopen'
+WHERE lost.nr < result.nr AND lost.at > attempt.started_at"""  # noqa: S608
 _RETRIED = """
 SELECT attempt.delivery_id, attempt.channel, started_at, finished_at, outcome, give_up_at FROM attempt
 JOIN delivery ON delivery.id = attempt.delivery_id

@@ -239,7 +239,9 @@ class _Notices:
         return next((reference for reference in found if reference), None)
 
     def told(self, of: Any) -> bool:
-        return any(row.state in TOLD for row in self._of(of))
+        """A withdrawal that was let go is for whoever may have got what it withdraws (core/agenda.py saw to it)."""
+        enough = TOLD | {State.WITHDRAWN} if of.soort == "intrekking" else TOLD
+        return any(row.state in enough for row in self._of(of))
 
     def _of(self, of: Any) -> Iterable[Any]:
         """Those to the same creditor in the same part, for itself or for another."""

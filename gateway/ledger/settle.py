@@ -182,8 +182,8 @@ def _ended(result: Result, stale: bool) -> dict[str, object]:
     }
 
 
-_LOCKED = ("id", "dossier_id", "creditor", "state", "fence", "owner", "tries", "channel", "channel_since", "proof", "reference",
-           "handed_over_at", "received_at", *_SAID)  # fmt: skip
+_LOCKED = ("id", "dossier_id", "creditor", "state", "fence", "owner", "tries", "channel", "channel_since", "proof",
+           "reference", "handed_over_at", "received_at", *_SAID)  # fmt: skip
 
 
 def _lock(connection: Connection, ids: Sequence[str]) -> dict[str, Any]:

@@ -53,6 +53,8 @@ def _strings(shown: bytes) -> Iterator[bytes]:
                 depth -= 1
                 if depth == 0:
                     yield shown[start:place]
+            case _:
+                pass
         place += 1
 
 

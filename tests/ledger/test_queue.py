@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, update
 
 from gateway.core.lane import Decision
 from gateway.core.lifecycle import Happening, State
@@ -193,3 +193,25 @@ async def test_a_result_that_counted_is_not_made_stale_by_coming_again_after_the
     await ledger.run(settle, [result], lambda _: retry)
     assert await _attempts(ledger) == [(first.fence, "tijdelijk", False)]
     assert await _row(ledger, "1") == (State.BUSY, second.fence, NOW + 3 + LEASE - NOW)
+
+
+async def _withdraw_notice(ledger: Ledger, state: State) -> list[Claimed]:
+    """A kennisgeving that ended so, and the withdrawal that follows it."""
+
+    def put(connection: Connection) -> None:
+        _put(connection, "1")
+        _put(connection, "2", soort="intrekking")
+        connection.execute(update(delivery).where(delivery.c.id == "1").values(state=state, next_action_at=None))
+
+    await ledger.run(put)
+    return await _claim(ledger)
+
+
+async def test_a_withdrawal_goes_to_who_may_have_got_what_was_withdrawn_on_its_way(ledger: Ledger) -> None:
+    (claimed,) = await _withdraw_notice(ledger, State.WITHDRAWN)
+    assert (claimed.id, claimed.notice_failed) == ("2", False)
+
+
+async def test_a_withdrawal_of_what_never_reached_its_creditor_is_not_attempted(ledger: Ledger) -> None:
+    (claimed,) = await _withdraw_notice(ledger, State.FAILED)
+    assert claimed.notice_failed
