@@ -15,7 +15,7 @@ from tests.faults.campaign import CI, FAULTS, FULL, QUICK, Effort, carry_out, ch
 from tests.faults.grounds import open_grounds
 from tests.faults.report import REPORT, write
 from tests.faults.scene import Figures
-from tests.faults.teeth import bite
+from tests.faults.teeth import Bite, bite
 from tests.servers import ServerMissing
 
 
@@ -46,14 +46,18 @@ def tell(line: str) -> None:
 async def run(given: argparse.Namespace, directory: Path) -> int:
     effort, seed = effort_of(given), given.seed if given.seed is not None else secrets.randbelow(10_000)
     names = [name for name in given.what if name != "teeth"]
-    began, rounds, bites = time.monotonic(), list[Figures](), []
+    began, rounds, bites = time.monotonic(), list[Figures](), list[Bite]()
+
+    def note(found: list[Figures]) -> None:
+        if not (given.what or given.quick or given.ci):
+            write(REPORT, seed, found, bites, time.monotonic() - began)
+
     async with open_grounds(directory) as grounds:
         if names or not given.what:
-            rounds = await carry_out(grounds, chosen(names, effort), seed, effort, tell)
+            rounds = await carry_out(grounds, chosen(names, effort), seed, effort, tell, note)
         if "teeth" in given.what or not (given.what or given.quick):
-            bites = await bite(grounds, seed, tell)
-    if not given.what and effort.only != QUICK.only and not given.ci:
-        write(REPORT, seed, rounds, bites, time.monotonic() - began)
+            bites += await bite(grounds, seed, tell)
+        note(rounds)
     wrong = [one.fault for one in rounds if one.broken or one.faults] + [one.bug for one in bites if not one.caught]
     tell(f"RED: {', '.join(dict.fromkeys(wrong))}" if wrong else "Every invariant held.")
     return 1 if wrong else 0

@@ -1,6 +1,5 @@
 """The faults by name, how much of each a run takes, and the run itself."""
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -52,8 +51,6 @@ FAULTS: Mapping[str, Fault] = {
     "F24": Fault("two at a time", lambda g, seed, much: mix.mixed(g, seed, much.minutes)),
 }
 
-log = logging.getLogger(__name__)
-
 
 def chosen(names: Iterable[str], effort: Effort) -> Iterator[str]:
     wanted = {name.upper() for name in names} or effort.only or set(FAULTS)
@@ -61,9 +58,15 @@ def chosen(names: Iterable[str], effort: Effort) -> Iterator[str]:
 
 
 async def carry_out(
-    grounds: Grounds, names: Iterable[str], seed: int, effort: Effort, tell: Callable[[str], None]
+    grounds: Grounds,
+    names: Iterable[str],
+    seed: int,
+    effort: Effort,
+    tell: Callable[[str], None],
+    note: Callable[[list[Figures]], None],
 ) -> list[Figures]:
-    """Every fault by itself: one that cannot be carried out is told, and counts as broken where it broke off."""
+    """Every fault by itself: one that cannot be carried out is told, and counts as broken where it broke off. `note`
+    gets all rounds so far after each."""
     rounds: list[Figures] = []
     for name in names:
         tell(f"{name:<4}{FAULTS[name].title} (seed {seed})")
@@ -73,6 +76,7 @@ async def carry_out(
         for figures in found:
             tell(_line(figures))
         tell(f"    {time.monotonic() - began:.0f} s")
+        note(rounds)
     return rounds
 
 

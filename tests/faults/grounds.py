@@ -121,13 +121,15 @@ class Grounds:
 
 
 @asynccontextmanager
-async def open_grounds(directory: Path) -> AsyncIterator[Grounds]:
-    """Everything but the gateways."""
+async def open_grounds(
+    directory: Path, rabbitmq: RabbitMQ | None = None, postgres: PostgreSQL | None = None
+) -> AsyncIterator[Grounds]:
+    """Everything but the gateways; on servers of its own, or on those that run."""
     pki = make_dev_pki(directory / "certs")
     ports = (free_port(), free_port())
     async with AsyncExitStack() as stack:
-        rabbitmq = stack.enter_context(RabbitMQ({SENDER: [GEMEENTE]}))
-        postgres = stack.enter_context(PostgreSQL())
+        rabbitmq = rabbitmq or stack.enter_context(RabbitMQ({SENDER: [GEMEENTE]}))
+        postgres = postgres or stack.enter_context(PostgreSQL())
         url = f"https://127.0.0.1:{ports[0]}"
         neighbours = await stack.enter_async_context(Neighbourhood(directory, url))
         nursery = await stack.enter_async_context(Nursery())

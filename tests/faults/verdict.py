@@ -15,6 +15,7 @@ from sqlalchemy import Connection, select
 from gateway.core.lifecycle import AWAITING_ANSWER, State
 from gateway.invariants import Circumstances, Finding, verify
 from gateway.ledger import schema
+from tests.faults.creditors import CJIB
 from tests.faults.sightings import CANARY, Reply, Sighting
 
 OPEN = (State.QUEUED, State.BUSY, State.RETRYING, State.IN_DOUBT)
@@ -210,8 +211,12 @@ def _nothing_left(books: Books, _: Witness) -> tuple[int, Iterable[str]]:
 
 
 def _none_failed(books: Books, _: Witness) -> tuple[int, Iterable[str]]:
-    """Every creditor of the campaign takes what it gets, sooner or later."""
-    return len(books.deliveries), [id_ for id_, one in books.deliveries.items() if one.state == State.FAILED]
+    """Every creditor of the campaign takes what it gets, sooner or later. One thing is for a person: a withdrawal to an
+    API of which nobody learned by what name it knows the notice, because the gateway was killed before the reply."""
+    failed = [(id_, one) for id_, one in books.deliveries.items() if one.state == State.FAILED]
+    return len(books.deliveries), [
+        id_ for id_, one in failed if not (one.soort == "intrekking" and one.creditor in CJIB)
+    ]
 
 
 def _queues_empty(_: Books, witness: Witness) -> tuple[int, Iterable[str]]:
