@@ -13,6 +13,7 @@ import logging
 import re
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from traceback import walk_tb
@@ -28,10 +29,10 @@ from gateway.clock import Clock
 _OWN = ("tijd", "level", "logger", "event")
 ALLOWED = frozenset(_OWN) | {
     *("fout", "plaats", "reden", "melding", "weggelaten"),
-    *("aantal", "afzender", "bericht", "bestand", "bewijskracht", "bezorging", "code", "deur", "dossier", "duur_ms"),
+    *("aantal", "afzender", "bericht", "bestand", "bewijskracht", "bezorging", "code", "dagen", "deur", "dossier"),
     *("gebeurtenis", "gemeente", "instelling", "kanaal", "ledger", "luister", "netwerk", "poging", "poort", "regel"),
     *("schuldeiser", "seconden", "signaal", "soort", "stap", "toestand", "tot", "uitkomst", "uitwisseling", "versie"),
-    "wachtrij",
+    *("duur_ms", "wacht_ms", "wachtrij"),
 }
 """Identifiers, codes and numbers. Never a kenmerk, name, address of a person, token or text that others wrote."""
 
@@ -56,6 +57,10 @@ _CLOCK = Clock()
 _Reduced = str | int | float | bool | list[Any] | None
 
 
+_ALARMING = frozenset({"error", "critical"})
+_ALARMS: Counter[str] = Counter()
+
+
 class _Sink:
     """Where lines go; None is stderr as it stands at that moment. A full disk or closed pipe stops no delivery."""
 
@@ -77,10 +82,15 @@ def logger(name: str) -> FilteringBoundLogger:
     """The logger of a module: `log.warning("lane_held", schuldeiser=…, seconden=…)`; keys are those of ALLOWED."""
     wrapped = structlog.wrap_logger(
         _SINK,
-        processors=[structlog.processors.add_log_level, _exception, _time, _only_allowed, _json],
+        processors=[structlog.processors.add_log_level, _exception, _time, _only_allowed, _counted, _json],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
     return cast(FilteringBoundLogger, wrapped.bind(logger=name))
+
+
+def alarms() -> dict[str, int]:
+    """How often each event was logged as error or critical since the process began."""
+    return dict(_ALARMS)
 
 
 def configure(stream: TextIO | None = None) -> None:
@@ -161,6 +171,12 @@ def _only_allowed(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
     if dropped := len(event) - len(kept):
         kept["weggelaten"] = dropped
     return kept
+
+
+def _counted(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    if event["level"] in _ALARMING:
+        _ALARMS[event["event"]] += 1
+    return event
 
 
 def _plain(value: object) -> _Reduced:

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
@@ -20,6 +20,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 POOL_SIZE = 6
+READING_POOL_SIZE = 2
+READING_WITHIN = 5.0
+"""Seconds after which PostgreSQL ends a look of a `reading` ledger."""
 LOCK_TIMEOUT_SECONDS = 30
 CLOSE_WITHIN = 3.0
 
@@ -54,9 +57,14 @@ def _translate(why: DBAPIError) -> Exception:
 
 
 class Ledger:
-    """Runs transactions. `url`: `sqlite:///…` or `postgresql://…` (also with a driver named)."""
+    """Runs transactions. `url`: `sqlite:///…` or `postgresql://…` (also with a driver named).
 
-    def __init__(self, url: str) -> None:
+    `reading`: it only looks, over connections of its own, and holds up nobody who writes.
+    """
+
+    def __init__(self, url: str, *, reading: bool = False) -> None:
+        self.failures = 0
+        """How often it was away."""
         parsed = make_url(url)
         self.embedded = parsed.get_backend_name() == "sqlite"
         self.sync_url = parsed.set(drivername="sqlite" if self.embedded else "postgresql+asyncpg")
@@ -68,10 +76,17 @@ class Ledger:
                 self.sync_url, connect_args={"check_same_thread": False, "timeout": LOCK_TIMEOUT_SECONDS}
             )
             event.listen(self._sync, "connect", _sqlite_settings)
-            event.listen(self._sync, "begin", _begin_immediate)
+            if reading:
+                event.listen(self._sync, "connect", _sqlite_only_looks)
+            event.listen(self._sync, "begin", _begin_deferred if reading else _begin_immediate)
         else:
             self._async = create_async_engine(
-                self.sync_url, pool_size=POOL_SIZE, max_overflow=0, pool_use_lifo=True, pool_pre_ping=False
+                self.sync_url,
+                pool_size=READING_POOL_SIZE if reading else POOL_SIZE,
+                max_overflow=0,
+                pool_use_lifo=True,
+                pool_pre_ping=False,
+                connect_args=_POSTGRESQL_ONLY_LOOKS if reading else {},
             )
 
     async def run(
@@ -85,9 +100,13 @@ class Ledger:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._thread, lambda: self.run_now(transaction, *args, **kwargs))
         except DBAPIError as why:
-            raise _translate(why) from why
+            raise self._noted(_translate(why)) from why
         except (OSError, TimeoutError) as why:
-            raise LedgerAway(type(why).__name__) from why
+            raise self._noted(LedgerAway(type(why).__name__)) from why
+
+    def _noted(self, why: Exception) -> Exception:
+        self.failures += isinstance(why, LedgerAway)
+        return why
 
     def run_now(self, transaction: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """The same on the calling thread; SQLite only."""
@@ -111,6 +130,23 @@ def _sqlite_settings(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _sqlite_only_looks(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA query_only=ON").close()
+
+
+_POSTGRESQL_ONLY_LOOKS: Final = {
+    "timeout": READING_WITHIN,
+    "server_settings": {
+        "default_transaction_read_only": "on",
+        "statement_timeout": f"{READING_WITHIN * 1000:.0f}",
+    },
+}
+
+
+def _begin_deferred(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
 
 
 def _begin_immediate(connection: Connection) -> None:

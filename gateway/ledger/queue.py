@@ -59,6 +59,8 @@ class Claimed(Struct, frozen=True):
     proof: int
     created_at: int
     give_up_at: int
+    due_at: int
+    """From when it was to be attempted."""
     gemeente: str
     kenmerk: str
     key: bytes
@@ -101,6 +103,7 @@ _FIELDS = (
     delivery.c.proof,
     delivery.c.created_at,
     delivery.c.give_up_at,
+    delivery.c.next_action_at.label("due_at"),
 )
 
 
