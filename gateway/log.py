@@ -15,6 +15,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from traceback import walk_tb
 from types import TracebackType
@@ -54,6 +55,7 @@ _EVENT = re.compile(r"[a-z][a-z0-9_]{0,59}")
 _LONGEST = 300
 _MOST = 20
 _CLOCK = Clock()
+_NUMBERS = frozenset({int, float, bool, type(None)})
 _Reduced = str | int | float | bool | list[Any] | None
 
 
@@ -165,9 +167,11 @@ def _time(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 def _only_allowed(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     kept: EventDict = {key: _plain(event[key]) for key in _OWN}
-    if not _EVENT.fullmatch(str(event["event"])):
+    if not _is_plain_name(str(event["event"])):
         kept["event"] = "event_withheld"
-    kept.update((key, _plain(value)) for key, value in event.items() if key in ALLOWED and key not in kept)
+    for key, value in event.items():
+        if key in ALLOWED and key not in kept:
+            kept[key] = value if type(value) in _NUMBERS else _plain(value)
     if dropped := len(event) - len(kept):
         kept["weggelaten"] = dropped
     return kept
@@ -179,7 +183,14 @@ def _counted(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDic
     return event
 
 
+@lru_cache(500)
+def _is_plain_name(event: str) -> bool:
+    return _EVENT.fullmatch(event) is not None
+
+
 def _plain(value: object) -> _Reduced:
+    if type(value) is str:
+        return value if len(value) <= _LONGEST else value[:_LONGEST]
     match value:
         case None | bool() | int() | float():
             return value

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from gateway.certificates import Certificate
 from gateway.clock import Clock
@@ -217,6 +218,9 @@ class Watch:
         try:
             return await self._ledger.run(transaction, *args)
         except (LedgerAway, Contention):
+            return None
+        except DBAPIError as why:  # whatever is wrong with a look, deliveries go on
+            log.error("look_failed", fout=type(why).__name__)
             return None
 
     async def _look_at_certificates(self) -> None:

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
@@ -35,7 +35,7 @@ class Contention(Exception):
     """Two transactions met (deadlock, serialisation, a unique key taken meanwhile): try this one again."""
 
 
-_AWAY_CLASSES = ("08", "53", "57P", "58")
+_AWAY_CLASSES = ("08", "53", "57P", "57014", "58")
 _CONTENTION = ("40001", "40P01", "23505")
 _SQLITE_CONTENTION = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE)
 
@@ -75,9 +75,7 @@ class Ledger:
             self._sync = create_engine(
                 self.sync_url, connect_args={"check_same_thread": False, "timeout": LOCK_TIMEOUT_SECONDS}
             )
-            event.listen(self._sync, "connect", _sqlite_settings)
-            if reading:
-                event.listen(self._sync, "connect", _sqlite_only_looks)
+            event.listen(self._sync, "connect", _sqlite_only_looks if reading else _sqlite_settings)
             event.listen(self._sync, "begin", _begin_deferred if reading else _begin_immediate)
         else:
             self._async = create_async_engine(
@@ -86,7 +84,7 @@ class Ledger:
                 max_overflow=0,
                 pool_use_lifo=True,
                 pool_pre_ping=False,
-                connect_args=_POSTGRESQL_ONLY_LOOKS if reading else {},
+                connect_args=_postgresql_only_looks() if reading else {},
             )
 
     async def run(
@@ -133,16 +131,14 @@ def _sqlite_settings(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _sqlite_only_looks(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None
     connection.execute("PRAGMA query_only=ON").close()
 
 
-_POSTGRESQL_ONLY_LOOKS: Final = {
-    "timeout": READING_WITHIN,
-    "server_settings": {
-        "default_transaction_read_only": "on",
-        "statement_timeout": f"{READING_WITHIN * 1000:.0f}",
-    },
-}
+def _postgresql_only_looks() -> dict[str, object]:
+    """What asyncpg is told: seconds to connect in, and settings of the session (milliseconds)."""
+    settings = {"default_transaction_read_only": "on", "statement_timeout": f"{READING_WITHIN * 1000:.0f}"}
+    return {"timeout": READING_WITHIN, "server_settings": settings}
 
 
 def _begin_deferred(connection: Connection) -> None:

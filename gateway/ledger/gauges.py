@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, bindparam, func, select
 
 from gateway.core.lifecycle import State
 from gateway.ledger import agenda, outbox
@@ -15,7 +15,8 @@ from gateway.ledger.schema import outbox as outbox_table
 _DUE = and_(delivery.c.next_action_at.is_not(None), delivery.c.waits_for.is_(None))
 _WAITING = delivery.c.waits_for.is_not(None)
 _HANDED_OVER = and_(
-    delivery.c.state.in_([State.DELIVERED, State.RECEIVED]),
+    # literal, so that SQLite sees that the partial index holds them
+    delivery.c.state.in_(bindparam("open", [State.DELIVERED, State.RECEIVED], expanding=True, literal_execute=True)),
     delivery.c.next_action_at.is_(None),
     delivery.c.waits_for.is_(None),
 )
