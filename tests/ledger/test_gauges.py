@@ -20,8 +20,8 @@ MINUTE = 60_000_000
 async def test_everything_unfinished_is_counted_once_and_nothing_that_has_ended(ledger_url: str) -> None:
     async with open_desk(ledger_url) as desk:
         await desk.send(notice("SHV-1", 1, "energie", "zorg", "bank", "incasso"))
-        first = desk.clock.at
-        await desk.send(progress("SHV-1", 2))  # waits for the notice, per creditor
+        await desk.send(progress("SHV-1", 2))  # waits for the notice, per creditor; a nudge
+        nudged = desk.clock.at
         await desk.send(progress("SHV-2", 2))  # waits for a version that is not there
         await desk.send(notice("SHV-3"), sender=None)
         began = desk.clock.at
@@ -47,7 +47,7 @@ async def test_everything_unfinished_is_counted_once_and_nothing_that_has_ended(
         assert seen.closed == {"email": 1}
         assert (seen.held, seen.spooled, seen.tasks["afzender_onbekend"]) == (1, 1, 1)
         assert seen.events == len(await desk.ledger.run(outbox.take_events, 1000, desk.clock.at, None))
-        assert seen.nudged_at == first
+        assert seen.nudged_at == nudged
 
 
 async def test_what_only_looks_cannot_write(ledger_url: str) -> None:
