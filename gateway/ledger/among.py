@@ -9,6 +9,7 @@ from sqlalchemy import Boolean, ColumnElement, Dialect, SQLColumnExpression, Tex
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
@@ -31,6 +32,10 @@ class _Among(FunctionElement[bool]):
     type = Boolean()
     name = "among"
     inherit_cache = True
+
+    def self_group(self, against: OperatorType | None = None) -> "_Among":
+        """As it is: where a database has no booleans it would become `… = 1`, and no index serves that."""
+        return self
 
 
 @compiles(_Among)
