@@ -20,10 +20,18 @@ BATCH = 100
 class Timers:
     """`end_wait` processes what a dossier (gemeente, dossierkenmerk) had on hold."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, end_wait: Callable[[str, str], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        end_wait: Callable[[str, str], Awaitable[None]],
+        *,
+        look_every: float = LOOK_EVERY,
+    ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._end_wait = end_wait
+        self._look_every = look_every
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -51,5 +59,5 @@ class Timers:
             await self._end_wait(gemeente, kenmerk)
         due = await self._ledger.run(rows.next_hold)
         if due is None:
-            return LOOK_EVERY
-        return min(LOOK_EVERY, max(0.0, (due - self._clock.micros()) / SECOND))
+            return self._look_every
+        return min(self._look_every, max(0.0, (due - self._clock.micros()) / SECOND))

@@ -1,0 +1,101 @@
+"""The gemeenten: they post their messages, read the events that come back, and know what should be in them."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from gateway.core.creditor import Register
+from gateway.intake import Accepted, Arrival, Duplicate, Intake, Quarantined, Refused, Verdict
+from gateway.outbox import Publication
+from gateway.simulation import invariants
+from gateway.simulation.story import Posting, Telling
+
+Version = tuple[str, str, int]
+"""(gemeente, dossierkenmerk, versie)"""
+ONCE = frozenset({"antwoord-verlopen", "bezorging-vertraagd", "dossier-volledig", "pauze-loopt-af", "pauze-geeindigd"})
+"""Events that the clock causes: each is told once of the same thing."""
+
+
+class Gemeenten:
+    def __init__(self, verdict: invariants.Verdict, watch: invariants.Watch, register: Register) -> None:
+        self._verdict = verdict
+        self._watch = watch
+        self._register = register
+        self._tellings: dict[Version, Telling] = {}
+        self._read: set[str] = set()
+        self._told: set[bytes] = set()
+        self.posted: Counter[tuple[str, str]] = Counter()
+        """(soort, what became of it)"""
+        self.events: Counter[tuple[str, str]] = Counter()
+        """(name, creditor or "")"""
+
+    def expect(self, tellings: Iterable[Telling]) -> None:
+        """What will be posted, as it is meant."""
+        for telling in tellings:
+            version = telling.gemeente, telling.dossier, telling.versie
+            self._tellings[version] = telling
+            if telling.soort == "intrekking":
+                self._watch.listed[version] = frozenset(telling.creditors)
+
+    async def post(self, intake: Intake, postings: Sequence[Posting]) -> None:
+        arrivals = [Arrival("simulatie", posting.sender, posting.body) for posting in postings]
+        for posting, verdict in zip(postings, await intake.accept(arrivals), strict=True):
+            self.posted[posting.soort, _said(verdict)] += 1
+
+    async def publish(self, publications: Sequence[Publication]) -> Sequence[str]:
+        """What the outbox calls: the gemeenten have it as soon as it is published."""
+        for publication in publications:
+            if publication.id not in self._read:
+                self._read.add(publication.id)
+                self._take(publication.routing_key.partition(".")[2], msgspec.json.decode(publication.body)["data"])
+        return [publication.id for publication in publications]
+
+    def _take(self, name: str, data: dict[str, Any]) -> None:
+        self.events[name, data.get("schuldeiser", "")] += 1
+        if name == "bezorging-vertraagd":
+            self._watch.reported.add(data["bezorging"])
+        if name == "bericht-geaccepteerd":
+            self._verify_addressees(data)
+        if name in ONCE:
+            self._verify_once(name, data)
+
+    def _verify_addressees(self, data: Mapping[str, Any]) -> None:
+        """I2, for a kennisgeving."""
+        telling = self._tellings[data["gemeente"], data["dossierkenmerk"], data["versie"]]
+        if telling.soort != "kennisgeving":
+            return
+        self._verdict.checks["I2"] += 1
+        known = [creditor for name in telling.creditors if (creditor := self._register.find(name)) is not None]
+        wanted = Counter(name for creditor in known for name in (creditor.id, *creditor.agents))
+        told = Counter(one["schuldeiser"] for one in data["schuldeisers"])
+        strangers = [name for name in telling.creditors if self._register.find(name) is None]
+        where = f"dossier {telling.dossier} versie {telling.versie}"
+        if told + Counter(data["ongewijzigd"]) != wanted or data["onbekend"] != strangers:
+            self._verdict.broken("I2", f"{where}: niet precies de genoemde schuldeisers hebben een bezorging")
+        for one in data["schuldeisers"]:
+            life = self._watch.lives.get(one["bezorging"])
+            if life is None or (life.creditor, life.soort) != (one["schuldeiser"], "kennisgeving"):
+                self._verdict.broken("I2", f"{where}: bezorging {one['bezorging']} staat niet in het grootboek")
+
+    def _verify_once(self, name: str, data: Mapping[str, Any]) -> None:
+        """I15: the same thing, but for its time."""
+        self._verdict.checks["I15"] += 1
+        told = msgspec.json.encode([name, {key: value for key, value in data.items() if key != "tijdstip"}])
+        if told in self._told:
+            which = data.get("bezorging") or data["dossierkenmerk"]
+            self._verdict.broken("I15", f"{name} over {which} is twee keer verteld")
+        self._told.add(told)
+
+
+def _said(verdict: Verdict) -> str:
+    match verdict:
+        case Accepted(held=held):
+            return "vastgehouden" if held else "aanvaard"
+        case Duplicate():
+            return "dubbel"
+        case Refused():
+            return "geweigerd"
+        case Quarantined():
+            return "geparkeerd"
