@@ -11,9 +11,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from gateway.amqp import Broker, Consumer, Publisher, Topology
+from gateway.chores import Desk
 from gateway.clock import Clock
 from gateway.config import AmqpSettings, Config
 from gateway.contract import Channel, SettingsRefused, Surroundings, read_secret
+from gateway.core.agenda import Terms
 from gateway.core.creditor import Creditor
 from gateway.dispatch import Dispatch
 from gateway.events import Events
@@ -100,8 +102,8 @@ class Gateway:
         self.ledger = Ledger(config.ledger.url)
         self.sealer = Sealer(keys)
         self.events = Events(config.gateway.oin, self.sealer)
-        self.testimony = Testimony(self.sealer, self.events, keys.derive("antwoordpagina"))
         self.links = Links(make_channels(config, keys, self.clock))
+        self.testimony = Testimony(self.sealer, self.events, keys.derive("antwoordpagina"), lambda: self.links.register)
         broker = make_broker(config.amqp) if config.amqp else None
         self.publisher = Publisher(broker) if broker else None
         self.outbox = Outbox(
@@ -122,6 +124,7 @@ class Gateway:
             lease=tempo.lease.total_seconds(),
             attempt_timeout=tempo.attempt_timeout.total_seconds(),
             on_events=self.outbox.wake,
+            on_agenda=self._agenda_changed,
         )
         self.receipts = Receipts(
             self.ledger,
@@ -130,9 +133,17 @@ class Gateway:
             self.clock,
             poll_every=lambda channel: tempo.poll(channel)[0],
             on_events=self.outbox.wake,
+            on_agenda=self._agenda_changed,
             wake=self.dispatch.wake,
         )
-        self.timers = Timers(self.ledger, self.clock, self._end_wait)
+        self.timers = Timers(
+            self.ledger,
+            Desk(self.links, self.sealer, self.events, tempo.policy, tempo.closed_days, self._terms()),
+            self.clock,
+            self._end_wait,
+            on_deliveries=self.dispatch.wake,
+            on_events=self.outbox.wake,
+        )
         self.intake = Intake(
             self.ledger,
             self.links,
@@ -146,7 +157,8 @@ class Gateway:
             gap_wait=tempo.gap_wait.total_seconds(),
             on_deliveries=self.dispatch.wake,
             on_events=self.outbox.wake,
-            on_hold=self.timers.wake,
+            on_agenda=self.timers.wake,
+            on_withdrawn=self.dispatch.withdraw,
         )
         by_client = {sender.client_id: sender for sender in config.senders if sender.client_id}
         self.spool = Spool(self.ledger, self.sealer, self.clock, by_client)
@@ -199,6 +211,16 @@ class Gateway:
                 await asyncio.sleep(LEDGER_PAUSE)
             else:
                 return
+
+    def _agenda_changed(self) -> None:
+        self.timers.wake()
+
+    def _terms(self) -> Terms:
+        tempo = self.config.tempo
+        return Terms(self._creditor, tempo.closed_days, tempo.reminder_term, tempo.progress_every)
+
+    def _creditor(self, id_: str) -> Creditor | None:
+        return self.links.register.by_id.get(id_)
 
     async def _end_wait(self, gemeente: str, kenmerk: str) -> None:
         await self.intake.end_wait(gemeente, kenmerk)

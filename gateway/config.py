@@ -98,6 +98,8 @@ class Tempo(Struct, frozen=True):
     gap_wait: timedelta = field(name="gat_wachttijd", default=timedelta(minutes=15))
     lease: timedelta = field(name="lease", default=timedelta(seconds=30))
     closed_days: tuple[date, ...] = field(name="vrije_dagen", default=())
+    reminder_term: Duration = field(name="herinnering_termijn", default=Duration(5, "werkdagen"))
+    progress_every: Duration = field(name="voortgang_na", default=Duration(60, "dagen"))
 
     @property
     def policy(self) -> Policy:

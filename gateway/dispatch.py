@@ -11,7 +11,7 @@ nothing.
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from heapq import heappop, heappush
 from typing import Concatenate, ParamSpec, TypeVar
@@ -56,6 +56,8 @@ T = TypeVar("T")
 BUSY_FROM = 16
 """With so many attempts under way it pays to let a batch gather."""
 SLOW_RENDERS_AT_ONCE = 2
+LOOK_AGAIN_AFTER = 500_000
+"""µs after which an attempt that waited in its line is not started without a look whether it is still to be made."""
 LOOK_AGAIN = 20_000
 """µs after which a lane is looked at again where another transaction held what was due."""
 
@@ -70,7 +72,8 @@ class Ended(Struct, frozen=True):
 
 
 class Dispatch:
-    """Construct, then `run`. `wake` tells it that lanes have new work; `on_events` is called when events were written.
+    """Construct, then `run`. `wake` tells it that lanes have new work; `on_events` is called when events were written,
+    `on_agenda` when something changed that the clock may have plans with.
 
     `lease` and `attempt_timeout` in seconds; `jitter` gives 0 ≤ j < 1.
     """
@@ -88,6 +91,7 @@ class Dispatch:
         lease: float,
         attempt_timeout: float,
         on_events: Callable[[], None],
+        on_agenda: Callable[[], None] = lambda: None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._ledger = ledger
@@ -101,6 +105,7 @@ class Dispatch:
         self._lease = lease
         self._attempt_timeout = attempt_timeout
         self._on_events = on_events
+        self._on_agenda = on_agenda
         self._jitter = jitter
         self._lines: dict[Lane, Line[Ready]] = {}
         self._due: dict[Lane, list[int]] = {}
@@ -123,6 +128,14 @@ class Dispatch:
             if not instants or instants[0] != at:
                 heappush(instants, at)
         self._wake.set()
+
+    def withdraw(self, ids: Collection[str]) -> None:
+        """These deliveries were withdrawn: those that wait in a line here are not started any more."""
+        for line in self._lines.values():
+            gone = [ready for ready in line.waiting if ready.claimed.id in ids]
+            for ready in gone:
+                line.waiting.remove(ready)
+                self._drop(ready)
 
     async def run(self) -> None:
         """Until cancelled; then `stop` must be awaited by who cancelled it."""
@@ -268,10 +281,10 @@ class Dispatch:
             self._end(claimed, Transient(Evidence("fout_in_adapter")))
 
     async def _freeze(self, batch: list[Ready]) -> None:
-        held = await self._ledger.run(
-            queue.freeze, [ready.intent for ready in batch], self._owner, self._clock.micros()
-        )
+        now = self._clock.micros()
+        held = await self._ledger.run(queue.freeze, [ready.intent for ready in batch], self._owner, now)
         for ready in batch:
+            ready.frozen_at = now
             if ready.claimed.id not in held:
                 self._drop(ready)
                 continue
@@ -315,14 +328,24 @@ class Dispatch:
         """One slot of the lane: attempts, one after another, while there is something to start."""
         try:
             while ready is not None:
-                outcome = await self._attempt(lane, ready)
-                self._end(ready.claimed, outcome)
+                if await self._is_still_ours(ready):
+                    self._end(ready.claimed, await self._attempt(lane, ready))
+                else:
+                    self._drop(ready)
                 line.active -= 1
                 now = self._clock.micros()
                 goes_on = not self._stopping and line.may_start_at(now) == now
                 ready = line.start(now) if goes_on else None
         finally:
             self._pump(lane)
+
+    async def _is_still_ours(self, ready: Ready) -> bool:
+        """What waited long in its line may have been withdrawn by way of another gateway."""
+        if self._ledger.embedded or self._clock.micros() - ready.frozen_at < LOOK_AGAIN_AFTER:
+            return True
+        claimed = ready.claimed
+        held = await self._try(queue.still_held, claimed.id, claimed.fence)
+        return held is not False
 
     async def _attempt(self, lane: Lane, ready: Ready) -> Outcome:
         link = self._links.link(lane)
@@ -359,6 +382,8 @@ class Dispatch:
         released = await self._ledger.run(settle, [self._result(ended) for ended in batch], settle_one)
         self.wake(released)
         self._on_events()
+        if any(decision.reviews for decision in decisions.values()):
+            self._on_agenda()
         for ended in batch:
             self._forget(ended)
             decision = decisions.get(ended.claimed.id)
@@ -381,7 +406,7 @@ class Dispatch:
             fallback_after=entry.fallback_after if entry else Creditor.fallback_after,
         )
         decision = decide(standing, outcome, ended.at, ended.jitter, self._policy)
-        return self._testimony.settlement(claimed, decision, outcome, ended.at)
+        return self._testimony.settlement(claimed, decision, outcome, locked.decision, ended.at)
 
     def _result(self, ended: Ended) -> Result:
         claimed, outcome = ended.claimed, ended.outcome

@@ -9,12 +9,14 @@ import msgspec
 from msgspec import structs
 
 from gateway.contract import Inbound, Rendition
-from gateway.core.answer import Answer, meaning, parse_answer, to_wire
+from gateway.core.answer import Answer, contradicts, is_transfer, meaning, parse_answer, said, to_wire
+from gateway.core.creditor import Register
 from gateway.core.errors import Violation
 from gateway.core.lane import Decision, Standing, bounced
 from gateway.core.lifecycle import State
 from gateway.core.outcome import HandedOver, Outcome, evidence_of
 from gateway.core.progress import Effect, answer_effect, receipt_effect
+from gateway.core.task import GUIDES, TaskKind
 from gateway.events import Events
 from gateway.ids import uuid7
 from gateway.ledger.evidence import Record, Subject
@@ -23,17 +25,6 @@ from gateway.ledger.queue import Claimed
 from gateway.ledger.settle import Settlement
 from gateway.ledger.tasks import Task
 from gateway.seal import Sealer, aad
-
-TASK_DETAILS = {
-    "kanaal_geweigerd": "De schuldeiser weigert dit bericht op zijn laatste kanaal. Neem contact op.",
-    "opgegeven": "Binnen de termijn is het op geen kanaal gelukt. Neem contact op met de schuldeiser.",
-    "kanaal_gesloten": "De schuldeiser meldt dat dit adres niet meer bestaat. Pas het register aan.",
-    "eigen_fout": "Een fout aan onze kant houdt dit bericht al een dag op. Zie het logboek en kennisgeving check.",
-    "bericht_opgehouden": "Dit bericht is al 72 uur niet bezorgd; het volgende bericht gaat voor.",
-    "antwoord_ongeldig": "De schuldeiser gaf een antwoord dat niet aan het contract voldoet.",
-    "teruggekomen": "Het bericht is teruggekomen en er is geen ander kanaal. Neem contact op.",
-    "antwoord_van_mens": "De schuldeiser antwoordde met een gewone e-mail. Lees het en verwerk het antwoord.",
-}
 
 
 class About(Protocol):
@@ -63,9 +54,18 @@ def normal_reference(typed: str) -> str:
 
 
 class Testimony:
-    """Builds the rows; decides nothing that core does not say. `page_key` makes the hashes of answer pages."""
+    """Builds the rows; decides nothing that core does not say. `page_key` makes the hashes of answer pages; `register`
+    gives the one in force."""
 
-    def __init__(self, sealer: Sealer, events: Events, page_key: bytes, new_id: Callable[[int], str] = uuid7) -> None:
+    def __init__(
+        self,
+        sealer: Sealer,
+        events: Events,
+        page_key: bytes,
+        register: Callable[[], Register],
+        new_id: Callable[[int], str] = uuid7,
+    ) -> None:
+        self._register = register
         self._sealer = sealer
         self._events = events
         self._page_key = page_key
@@ -88,8 +88,13 @@ class Testimony:
 
     # -- after an attempt -------------------------------------------------------------------------------------------
 
-    def settlement(self, claimed: Claimed, decision: Decision, outcome: Outcome, at: int) -> Settlement:
-        """The decision with its events and tasks, and with the answer where the reply carried one."""
+    def settlement(
+        self, claimed: Claimed, decision: Decision, outcome: Outcome, before: str | None, at: int
+    ) -> Settlement:
+        """The decision with its events and tasks, and with the answer where the reply carried one.
+
+        `before`: what the creditor had decided until then.
+        """
         level = outcome.proof if isinstance(outcome, HandedOver) else 0
         events = [self._event(name, claimed, level, at) for name in decision.events]
         tasks = [self._task(decision.task, claimed, at)] if decision.task else []
@@ -100,16 +105,18 @@ class Testimony:
         answer = parse_answer(raw)
         if not isinstance(answer, Answer):
             row = self._row(claimed, "invalid", source, claimed.creditor, raw, None, at)
-            tasks.append(self._task("antwoord_ongeldig", claimed, at))
+            tasks.append(self._task(TaskKind.ANSWER_INVALID, claimed, at))
             return Settlement(decision, tuple(events), tuple(tasks), row)
         effect = self._effect(answer, decision.steps[-1][1], decision.proof)
         decided = structs.replace(
             decision,
             steps=(*decision.steps, (effect.happening, effect.state)),
             proof=effect.proof,
-            answer=None if meaning(answer) == "receipt" else str(answer.soort),
+            said=said(answer, self._find),
+            reviews=True,
         )
         events += [self._answer_event(name, claimed, decided.proof, answer, at) for name in effect.events]
+        tasks += [self._task(kind, claimed, at) for kind in self._asks(answer, before)]
         row = self._row(claimed, "answer", source, claimed.creditor, evidence_of(outcome).reply or raw, answer, at)
         return Settlement(decided, tuple(events), tuple(tasks), row)
 
@@ -134,7 +141,7 @@ class Testimony:
             subject, inbound.kind, inbound.source, inbound.creditor or subject.creditor, inbound.raw, answer, at
         )
         if inbound.kind == "human":
-            return Record(row, tasks=(self._task("antwoord_van_mens", subject, at),))
+            return Record(row, tasks=(self._task(TaskKind.ANSWER_BY_PERSON, subject, at),))
         if inbound.kind == "bounce":
             return self._bounce(subject, row, channels, at)
         effect = (
@@ -147,14 +154,15 @@ class Testimony:
             happening=effect.happening,
             state=effect.state,
             proof=effect.proof,
-            decision=str(answer.soort) if answer is not None and meaning(answer) != "receipt" else None,
+            said=None if answer is None else said(answer, self._find),
             events=tuple(self._answer_event(name, subject, effect.proof, answer, at) for name in effect.events),
+            tasks=tuple(self._task(kind, subject, at) for kind in self._asks(answer, subject.decision)),
         )
 
     def invalid_record(self, subject: Subject, inbound: Inbound, at: int) -> Record:
         """An answer that breaks the contract: kept, moves nothing, and a person looks at it."""
         row = self._row(subject, "invalid", inbound.source, inbound.creditor or subject.creditor, inbound.raw, None, at)
-        return Record(row, tasks=(self._task("antwoord_ongeldig", subject, at),))
+        return Record(row, tasks=(self._task(TaskKind.ANSWER_INVALID, subject, at),))
 
     def _bounce(self, subject: Subject, row: dict[str, object], channels: tuple[str, ...], at: int) -> Record:
         decision = bounced(
@@ -187,6 +195,22 @@ class Testimony:
 
     # -- parts ------------------------------------------------------------------------------------------------------
 
+    def _find(self, name: str) -> str | None:
+        """The register id behind a name as a creditor wrote it."""
+        found = self._register().find(name)
+        return found.id if found else None
+
+    def _asks(self, answer: Answer | None, before: str | None) -> list[TaskKind]:
+        """What a person must look at because of an answer; `before`: the decision until then."""
+        if answer is None:
+            return []
+        wanted = {
+            TaskKind.ANSWER_REFUSES: meaning(answer) == "refuses",
+            TaskKind.ANSWER_CONTRADICTS: contradicts(before, answer),
+            TaskKind.AGENT_UNKNOWN: is_transfer(answer) and said(answer, self._find).transferred_to is None,
+        }
+        return [kind for kind, is_wanted in wanted.items() if is_wanted]
+
     def _effect(self, answer: Answer, state: State, proof: int) -> Effect:
         said = meaning(answer)
         return receipt_effect(state, proof) if said == "receipt" else answer_effect(state, said)
@@ -215,12 +239,12 @@ class Testimony:
             **more,
         )
 
-    def _task(self, soort: str, about: About, at: int) -> Task:
+    def _task(self, kind: TaskKind, about: About, at: int) -> Task:
         return Task(
             id=self._new_id(at),
-            soort=soort,
+            soort=kind,
             created_at=at,
-            detail=TASK_DETAILS[soort],
+            detail=GUIDES[kind].detail,
             gemeente=about.gemeente,
             dossier_id=about.dossier_id,
             delivery_id=about.id,

@@ -96,14 +96,16 @@ class Intake:
         gap_wait: float,
         on_deliveries: Callable[[Iterable[Lane]], None],
         on_events: Callable[[], None],
-        on_hold: Callable[[], None],
+        on_agenda: Callable[[], None],
+        on_withdrawn: Callable[[Collection[str]], None] = lambda _ids: None,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._senders = {sender.oin: sender for sender in senders}
         self._on_deliveries = on_deliveries
         self._on_events = on_events
-        self._on_hold = on_hold
+        self._on_agenda = on_agenda
+        self._on_withdrawn = on_withdrawn
         gap = int(gap_wait * SECOND)
         self._desk = Desk(links, sealer, keys, events, policy, closed_days, gap, self._reread)
 
@@ -240,10 +242,12 @@ class Intake:
         raise LedgerAway("te druk")
 
     def _tell(self, planner: Planner) -> None:
+        if planner.writes.withdrawn:
+            self._on_withdrawn({one.id for one in planner.writes.withdrawn})
         self._on_deliveries(planner.lanes)
         self._on_events()
-        if planner.holds:
-            self._on_hold()
+        if planner.holds or planner.writes.nudges:
+            self._on_agenda()
 
 
 def _log(verdict: Verdict) -> None:

@@ -5,21 +5,37 @@ of the batch adds, the next one sees.
 """
 
 from collections.abc import Callable, Collection, Iterable
-from datetime import date
+from datetime import date, timedelta
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
+from msgspec.structs import replace
 
+from gateway.core.agenda import first_look
+from gateway.core.case import Delivery, Key, Thread, threads_of
+from gateway.core.creditor import Creditor, Term
+from gateway.core.deadlines import day_of
 from gateway.core.errors import Code, Violation
 from gateway.core.lifecycle import State
-from gateway.core.notice import CreditorRef, Notice, Progress, Sender
+from gateway.core.notice import CaseMessage, CreditorRef, Ending, Extension, Notice, Sender, Withdrawal
+from gateway.core.pause import PauseTerm, terms_of
 from gateway.core.retry import Policy, give_up_at
-from gateway.core.route import Addressee, Earlier, Routing, predecessor, route_notice, route_progress, unchanged
+from gateway.core.route import (
+    Addressee,
+    Routing,
+    overtaken,
+    predecessor,
+    route_follow_up,
+    route_notice,
+    unchanged,
+)
+from gateway.core.task import GUIDES, TaskKind
 from gateway.core.validate import Valid
 from gateway.core.view import make_view, view_digest
 from gateway.events import Events
 from gateway.ids import uuid7
 from gateway.keys import Keys
+from gateway.ledger.deliveries import new_row
 from gateway.ledger.intake import DossierRow, Kept, Known, Writes
 from gateway.ledger.tasks import Task
 from gateway.links import Lane, Links
@@ -35,13 +51,13 @@ class Checked(Struct, frozen=True):
     hash: bytes
     sender: Sender
     soort: str
-    message: Notice | Progress
+    message: CaseMessage
     body: bytes
 
     @classmethod
     def of(cls, valid: Valid, sender: Sender, body: bytes) -> "Checked":
-        """Raises TypeError for a kind of message that is not carried out yet; `check` has refused those."""
-        if not isinstance(valid.message, Notice | Progress):
+        """Raises TypeError for a message that is about no dossier."""
+        if not isinstance(valid.message, CaseMessage):
             raise TypeError(valid.soort)
         envelope = valid.envelope
         return cls(envelope.source, envelope.id, valid.content_hash, sender, valid.soort, valid.message, body)
@@ -94,7 +110,7 @@ class Planner:
         self._known = known
         self._now = now
         self._give_up_at = give_up_at(now, desk.policy, desk.closed_days)
-        self.writes = Writes()
+        self.writes = Writes(at=now)
         self.lanes: set[Lane] = set()
         self.holds = False
 
@@ -168,8 +184,11 @@ class Planner:
         """Make the deliveries. `kept`: the message itself is in the ledger already."""
         message = checked.message
         known = self._known.dossiers.get((message.gemeente, message.dossier))
+        if known is not None and known.withdrawn_at is not None:
+            why = "de kennisgeving van dit dossier is ingetrokken"
+            return _refused(Code.AFTER_WITHDRAWAL, "/data/dossierkenmerk", why)
         earlier = tuple(self._known.earlier.get(known.id, ())) if known else ()
-        routing, not_told = self._route(message, known, earlier)
+        routing = self._route(message, known, earlier)
         if routing.violations:
             return Planned(violations=routing.violations)
         dossier = self._dossier(message.gemeente, message.dossier)
@@ -179,17 +198,19 @@ class Planner:
             self._known.notices.setdefault(dossier.id, []).append(_as_kept(checked, identifier, dossier.id))
         dossier.versie = max(dossier.versie, message.version)
         self.writes.versions[dossier.id] = dossier.versie
-        delivered, unchanged_ids = self._deliver(checked, identifier, dossier, routing.addressees, earlier)
-        self._tell(checked, dossier, delivered, routing.unknown, unchanged_ids)
-        self._add_tasks(dossier, message.gemeente, routing.unknown, not_told)
+        notice = message if isinstance(message, Notice) else self._notices(dossier)[-1]
+        work = Work(checked, identifier, dossier, notice, earlier, threads_of(earlier))
+        self._deliver(work, routing.addressees)
+        if isinstance(message, Withdrawal):
+            self._withdraw(work, message, routing)
+        if known is not None:  # a new one has its first look at its agenda when something may be delayed
+            self.writes.nudges.append(dossier.id)
+        self._tell(work, routing)
+        self._add_tasks(dossier, message, routing)
         return Planned(identifier)
 
-    def _route(
-        self, message: Notice | Progress, known: DossierRow | None, earlier: tuple[Earlier, ...]
-    ) -> tuple[Routing, tuple[str, ...]]:
+    def _route(self, message: CaseMessage, known: DossierRow | None, earlier: tuple[Delivery, ...]) -> Routing:
         register = self._desk.links.register
-        if isinstance(message, Notice):
-            return route_notice(message, register), ()
         notices = self._notices(known)
         refs: dict[str, CreditorRef] = {
             creditor.id: ref
@@ -197,96 +218,118 @@ class Planner:
             for ref in notice.creditors
             if (creditor := register.find(ref.creditor)) is not None
         }
-        return route_progress(message, earlier, refs, register)
+        if isinstance(message, Notice):
+            return route_notice(message, register, earlier, refs)
+        return route_follow_up(message, earlier, refs, register)
 
     def _notices(self, dossier: DossierRow | None) -> list[Notice]:
         """The kennisgevingen of a dossier, oldest first."""
         if dossier is None:
             return []
         opened = (self._open(kept, dossier).message for kept in self._known.notices.get(dossier.id, ()))
-        return [message for message in opened if isinstance(message, Notice)]
+        notices = [message for message in opened if isinstance(message, Notice)]
+        return sorted(notices, key=lambda notice: notice.version)
 
-    def _deliver(
-        self,
-        checked: Checked,
-        identifier: str,
-        dossier: DossierRow,
-        addressees: Iterable[Addressee],
-        earlier: tuple[Earlier, ...],
-    ) -> tuple[list[Earlier], list[str]]:
-        """A delivery for each addressee whose view is new; also the ids of those who know it already."""
-        message = checked.message
-        notice = message if isinstance(message, Notice) else self._notices(dossier)[-1]
-        delivered: list[Earlier] = []
-        unchanged_ids: list[str] = []
+    def _deliver(self, work: "Work", addressees: Iterable[Addressee]) -> None:
+        """A delivery for each addressee to whom the message says something new and allowed."""
         for addressee in addressees:
-            delivery_id = uuid7(self._now)
-            told = _first_told(addressee, earlier, self._now)
-            view = make_view(
-                message,
-                addressee.ref,
-                addressee.creditor,
-                delivery=delivery_id,
-                sender=checked.sender,
-                notice=notice,
-                told=told,
-                agent_for=self._desk.links.register.by_id.get(addressee.agent_for or ""),
-            )
-            digest = view_digest(view)
-            if isinstance(message, Notice) and unchanged(addressee.key, digest, earlier):
-                unchanged_ids.append(addressee.creditor.id)
-                continue
-            one = Earlier(
-                delivery_id,
-                addressee.creditor.id,
-                addressee.agent_for,
-                checked.soort,
-                message.version,
-                State.QUEUED,
-                self._now,
-                digest,
-            )
-            self._write_delivery(one, addressee, identifier, dossier, msgspec.json.encode(view), earlier)
-            delivered.append(one)
-        self._known.earlier.setdefault(dossier.id, []).extend(delivered)
-        return delivered, unchanged_ids
+            thread = work.thread(addressee.key)
+            terms = self._terms(work, addressee, thread)
+            if terms is None:
+                work.refused.setdefault(thread.principal, Code.PAUSE_TOO_LONG)
+            elif work.says_nothing_new(addressee, terms):
+                work.unchanged.setdefault(thread.principal)
+            elif not isinstance(work.checked.message, Withdrawal) or thread.is_told or _was_tried(thread):
+                self._deliver_one(work, addressee, thread, terms)
+        self._known.earlier.setdefault(work.dossier.id, []).extend(work.deliveries)
 
-    def _write_delivery(
-        self,
-        one: Earlier,
-        addressee: Addressee,
-        message_id: str,
-        dossier: DossierRow,
-        view: bytes,
-        earlier: tuple[Earlier, ...],
-    ) -> None:
-        open_channels = self._desk.links.open_channels(one.creditor) or addressee.creditor.channels
-        lane = (one.creditor, open_channels[0])
-        waits_for = predecessor(addressee.key, earlier, self._now)
-        self.writes.deliveries.append(
-            {
-                "id": one.id,
-                "message_id": message_id,
-                "dossier_id": dossier.id,
-                "creditor": one.creditor,
-                "agent_for": one.agent_for,
-                "soort": one.soort,
-                "versie": one.versie,
-                "channel": lane[1],
-                "channel_since": self._now,
-                "state": one.state,
-                "proof": 0,
-                "fence": 0,
-                "tries": 0,
-                "next_action_at": self._now,
-                "waits_for": waits_for,
-                "created_at": self._now,
-                "give_up_at": self._give_up_at,
-                "view_digest": one.view_digest,
-            }
+    def _deliver_one(self, work: "Work", addressee: Addressee, thread: Thread, terms: tuple[PauseTerm, ...]) -> None:
+        message = work.checked.message
+        delivery_id = uuid7(self._now)
+        view = make_view(
+            message,
+            addressee.ref,
+            addressee.creditor,
+            delivery=delivery_id,
+            sender=work.checked.sender,
+            notice=work.notice,
+            told=_first_told(thread, self._now),
+            agent_for=self._desk.links.register.by_id.get(addressee.agent_for or ""),
+            until=terms[0].until if isinstance(message, Extension) else thread.extended_until,
         )
-        self._write_payload(one.id, "aanzicht", dossier, view, one.creditor)
-        if waits_for is None:
+        digest = view_digest(view)
+        if isinstance(message, Notice) and unchanged(addressee.key, digest, work.earlier):
+            work.unchanged.setdefault(thread.principal)
+            return
+        withdraws = isinstance(message, Withdrawal)
+        one = Delivery(
+            id=delivery_id,
+            creditor=addressee.creditor.id,
+            agent_for=addressee.agent_for,
+            soort=work.checked.soort,
+            versie=message.version,
+            state=State.QUEUED,
+            created_at=self._now,
+            view_digest=digest,
+            waits_for=_under_way(thread) if withdraws else predecessor(addressee.key, work.earlier, self._now),
+            terms=terms,
+        )
+        self._write_delivery(one, addressee.creditor, work, msgspec.json.encode(view))
+        work.deliveries.append(one)
+
+    def _terms(self, work: "Work", addressee: Addressee, thread: Thread) -> tuple[PauseTerm, ...] | None:
+        """What the message asks about the pause; () where nothing, None: more than may be asked."""
+        match work.checked.message:
+            case Notice() as notice:
+                owner = self._desk.links.register.by_id.get(addressee.agent_for or "") or addressee.creditor
+                kinds = [claim.kind for claim in addressee.ref.claims]
+                asked = Term(notice.pause.count, notice.pause.unit)
+                return terms_of(owner, kinds, notice.pause.starts, asked, day_of(_first_told(thread, self._now)))
+            case Extension() as extension:
+                return work.thread((thread.principal, None)).longer(extension.until)
+            case Ending() as ending:
+                last = ending.ends - timedelta(days=1)
+                return (PauseTerm(ending.ends, last, last),)
+            case _:
+                return ()
+
+    def _withdraw(self, work: "Work", message: Withdrawal, routing: Routing) -> None:
+        """What was not handed over is never sent."""
+        dossier = work.dossier
+        concerned = {one.agent_for or one.creditor.id for one in routing.addressees} | set(routing.not_told)
+        ended = [one for one in work.earlier if one.is_open and (one.agent_for or one.creditor) in concerned]
+        gone = {one.id for one in ended}
+        self._known.earlier[dossier.id] = [
+            replace(one, state=State.WITHDRAWN) if one.id in gone else one for one in self._known.earlier[dossier.id]
+        ]
+        self.writes.withdrawn += ended
+        for one in ended:
+            self._tell_withdrawn(one, work)
+        if not message.creditors:
+            dossier.withdrawn_at = self._now
+            self.writes.withdrawn_dossiers.append(dossier.id)
+
+    def _tell_withdrawn(self, one: Delivery, work: "Work") -> None:
+        message, dossier = work.checked.message, work.dossier
+        self.writes.events.append(
+            self._desk.events.make(
+                "bezorging-ingetrokken",
+                self._now,
+                message.gemeente,
+                (dossier.id, dossier.key),
+                dossierkenmerk=message.dossier,
+                versie=one.versie,
+                schuldeiser=one.creditor,
+                bezorging=one.id,
+            )
+        )
+
+    def _write_delivery(self, one: Delivery, creditor: Creditor, work: "Work", view: bytes) -> None:
+        open_channels = self._desk.links.open_channels(one.creditor) or creditor.channels
+        lane = (one.creditor, open_channels[0])
+        self.writes.deliveries.append(new_row(one, work.message_id, work.dossier.id, lane[1], self._give_up_at))
+        self._write_payload(one.id, "aanzicht", work.dossier, view, one.creditor)
+        if one.waits_for is None:
             self.lanes.add(lane)
 
     # -- rows -------------------------------------------------------------------------------------------------------
@@ -305,6 +348,7 @@ class Planner:
                     "key": row.key,
                     "versie": 0,
                     "created_at": self._now,
+                    "review_at": first_look(self._now, row.id),
                 }
             )
         return row
@@ -351,15 +395,10 @@ class Planner:
         body = self._desk.sealer.open(dossier.key, kept.sealed, aad("payload", kept.id, "bericht", ""))
         return self._desk.reread(body, kept.sender_oin)
 
-    def _tell(
-        self,
-        checked: Checked,
-        dossier: DossierRow,
-        delivered: list[Earlier],
-        unknown: tuple[str, ...],
-        unchanged_ids: list[str],
-    ) -> None:
+    def _tell(self, work: "Work", routing: Routing) -> None:
+        checked, dossier = work.checked, work.dossier
         message = checked.message
+        refused = {**dict(routing.refused), **work.refused}
         self.writes.events.append(
             self._desk.events.make(
                 "bericht-geaccepteerd",
@@ -369,28 +408,28 @@ class Planner:
                 dossierkenmerk=message.dossier,
                 versie=message.version,
                 bericht={"source": checked.source, "id": checked.event_id},
-                schuldeisers=[{"schuldeiser": one.creditor, "bezorging": one.id} for one in delivered],
-                onbekend=unknown,
-                ongewijzigd=unchanged_ids,
-                geweigerdVoor=(),
+                schuldeisers=[{"schuldeiser": one.creditor, "bezorging": one.id} for one in work.deliveries],
+                onbekend=routing.unknown,
+                ongewijzigd=work.left_alone(),
+                geweigerdVoor=[{"schuldeiser": name, "code": code} for name, code in refused.items()],
             )
         )
 
-    def _add_tasks(
-        self, dossier: DossierRow, gemeente: str, unknown: tuple[str, ...], not_told: tuple[str, ...]
-    ) -> None:
-        for _name in unknown:
-            self._task("schuldeiser_onbekend", dossier, gemeente)
-        for creditor in not_told:
-            self._task("kennisgeving_niet_bezorgd", dossier, gemeente, creditor)
+    def _add_tasks(self, dossier: DossierRow, message: CaseMessage, routing: Routing) -> None:
+        for name in routing.unknown:
+            self._task(TaskKind.CREDITOR_UNKNOWN, dossier, message.gemeente, name)
+        if isinstance(message, Withdrawal):  # who never heard of the notice need not hear that it is withdrawn
+            return
+        for creditor in routing.not_told:
+            self._task(TaskKind.NOTICE_NOT_DELIVERED, dossier, message.gemeente, creditor)
 
-    def _task(self, soort: str, dossier: DossierRow, gemeente: str, creditor: str | None = None) -> None:
+    def _task(self, kind: TaskKind, dossier: DossierRow, gemeente: str, creditor: str) -> None:
         self.writes.tasks.append(
             Task(
                 id=uuid7(self._now),
-                soort=soort,
+                soort=kind,
                 created_at=self._now,
-                detail=_DETAILS[soort],
+                detail=GUIDES[kind].detail,
                 gemeente=gemeente,
                 dossier_id=dossier.id,
                 creditor=creditor,
@@ -404,13 +443,6 @@ class Planner:
         return _refused(code, path, "hier is al een bericht met andere inhoud voor ontvangen")
 
 
-_DETAILS = {
-    "schuldeiser_onbekend": "Het register kent een schuldeiser uit dit bericht niet. Voeg hem toe en laat de gemeente "
-    "hem in een nieuwe versie noemen.",
-    "kennisgeving_niet_bezorgd": "Deze schuldeiser heeft de kennisgeving niet, dus ook dit vervolgbericht niet.",
-}
-
-
 def _refused(code: Code, path: str, why: str) -> Planned:
     return Planned(violations=(Violation(path, code, why),))
 
@@ -420,7 +452,48 @@ def _as_kept(checked: Checked, identifier: str, dossier_id: str, hold_until: int
     return Kept(identifier, dossier_id, message.version, checked.sender.oin, b"", hold_until, checked)
 
 
-def _first_told(addressee: Addressee, earlier: Iterable[Earlier], now: int) -> int:
+class Work(Struct):
+    """One message being planned: what is known of its dossier, and what the message comes to so far: deliveries, and
+    creditors for whom it says nothing new, or is refused, in order."""
+
+    checked: Checked
+    message_id: str
+    dossier: DossierRow
+    notice: Notice
+    """The latest kennisgeving: the message itself where it is one."""
+    earlier: tuple[Delivery, ...]
+    threads: dict[Key, Thread]
+    deliveries: list[Delivery] = field(default_factory=list)
+    unchanged: dict[str, None] = field(default_factory=dict)
+    refused: dict[str, Code] = field(default_factory=dict)
+
+    def thread(self, key: Key) -> Thread:
+        return self.threads.get(key) or Thread(key, ())
+
+    def says_nothing_new(self, addressee: Addressee, terms: tuple[PauseTerm, ...]) -> bool:
+        """The pause lasts that long already, or something newer was told."""
+        message = self.checked.message
+        is_no_longer = isinstance(message, Extension) and not terms
+        return is_no_longer or overtaken(addressee.key, self.checked.soort, message.version, self.earlier)
+
+    def left_alone(self) -> list[str]:
+        """Creditors that get nothing because it says nothing new, neither to them nor to an agent of theirs."""
+        told = {one.agent_for or one.creditor for one in self.deliveries}
+        return [name for name in self.unchanged if name not in told and name not in self.refused]
+
+
+def _first_told(thread: Thread, now: int) -> int:
     """When this addressee was first told (epoch µs): a correction does not lengthen its term."""
-    notices = [one for one in earlier if (one.creditor, one.agent_for) == addressee.key and one.soort == "kennisgeving"]
-    return min((one.created_at for one in notices if one.state is not State.FAILED), default=now)
+    return min((one.created_at for one in thread.notices if one.state is not State.FAILED), default=now)
+
+
+def _was_tried(thread: Thread) -> bool:
+    """A notice that is not handed over may have arrived all the same."""
+    return any(one.is_open and one.fence for one in thread.notices)
+
+
+def _under_way(thread: Thread) -> str | None:
+    """A delivery of which it may be open whether it has arrived: the agenda says what comes of it."""
+    busy = [one for one in thread.deliveries if one.state is State.BUSY]
+    tried = [] if thread.is_told else [one for one in thread.notices if one.is_open and one.fence]
+    return (busy or tried)[-1].id if busy or tried else None

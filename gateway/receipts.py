@@ -39,6 +39,7 @@ class Receipts:
         *,
         poll_every: Callable[[str], float],
         on_events: Callable[[], None],
+        on_agenda: Callable[[], None] = lambda: None,
         wake: Callable[[Iterable[Lane]], None],
     ) -> None:
         self._ledger = ledger
@@ -47,6 +48,7 @@ class Receipts:
         self._clock = clock
         self._poll_every = poll_every
         self._on_events = on_events
+        self._on_agenda = on_agenda
         self._wake = wake
 
     async def receive(self, inbound: Inbound, signed: Callback | None = None) -> Verdict:
@@ -70,6 +72,7 @@ class Receipts:
                 await asyncio.sleep(0)
         self._wake(lanes)
         self._on_events()
+        self._on_agenda()
         log.info(
             "received", bezorging=inbound.delivery, schuldeiser=inbound.creditor, soort=inbound.kind, uitkomst=recorded
         )

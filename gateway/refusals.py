@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from gateway.core.errors import Violation
 from gateway.core.notice import Sender
+from gateway.core.task import GUIDES, TaskKind
 from gateway.events import UNKNOWN_GEMEENTE, Events
 from gateway.ids import uuid7
 from gateway.ledger.intake import Writes
@@ -65,5 +66,5 @@ def refuse(sealer: Sealer, events: Events, writes: Writes, at: int, refusal: Ref
         )
     )
     if sender is None:
-        detail = "Een bericht zonder bekende afzender is geparkeerd. Zoek uit wie het stuurde."
-        writes.tasks.append(Task(id=uuid7(at), soort="afzender_onbekend", created_at=at, detail=detail))
+        kind = TaskKind.SENDER_UNKNOWN
+        writes.tasks.append(Task(id=uuid7(at), soort=kind, created_at=at, detail=GUIDES[kind].detail))

@@ -17,13 +17,14 @@ PAGE_LIFETIME = 400 * 24 * 3600 * SECOND
 """An answer page outlives the longest pause."""
 
 
-class Ready(Struct, frozen=True):
-    """An attempt that may start once its intent is on record."""
+class Ready(Struct):
+    """An attempt that may start once its intent is on record, at `frozen_at` (epoch µs)."""
 
     claimed: Claimed
     parcel: Parcel
     intent: Intent
     in_doubt: bool
+    frozen_at: int = 0
 
 
 class Rendering:

@@ -17,12 +17,12 @@ from adapters.cjib.settings import CjibSettings
 from adapters.email.settings import CreditorSettings, EmailSettings, Mailbox
 from adapters.sftp.settings import SftpSettings
 from adapters.webhook.settings import WebhookSettings
-from gateway import evidence, planning
 from gateway.cli import app
 from gateway.core.answer import AnswerKind
 from gateway.core.errors import Code
 from gateway.core.lifecycle import State
 from gateway.core.outcome import Outcome
+from gateway.core.task import TaskKind
 from gateway.core.validate import NOT_YET
 from gateway.http.routes import PREFIX, ROUTES
 from gateway.sandbox.dossiers import gemeenten
@@ -144,8 +144,7 @@ def test_every_route_is_documented_for_who_may_call_it() -> None:
 
 
 def test_every_kind_of_task_is_explained_to_operators() -> None:
-    kinds = {*evidence.TASK_DETAILS, *planning._DETAILS, "afzender_onbekend"}
-    assert OPERATORS.first_names("Tasks") == kinds
+    assert OPERATORS.first_names("Tasks") == set(TaskKind)
 
 
 def test_every_outcome_is_explained_to_operators_and_integrators() -> None:

@@ -122,6 +122,22 @@ _deliveries = _group("bezorging", "Bezorgingen.")
 _deliveries.command("gateway.cli.deliveries:show_all", name="list", help="Toon bezorgingen, de oudste eerst.")
 _deliveries.command("gateway.cli.deliveries:show", help="Toon één bezorging, met pogingen en antwoorden.")
 
+_worklist = _group("werkbak", "Taken voor mensen.")
+_worklist.command("gateway.cli.worklist:show_all", name="list", help="Toon wat er te doen is, de oudste taak eerst.")
+_worklist.command(
+    "gateway.cli.worklist:show",
+    help="""Toon één taak.
+
+Wat er gebeurde, wat u nu kunt doen, waar het over gaat en wat er al mee is gedaan.""",
+)
+_worklist.command(
+    "gateway.cli.worklist:done",
+    help="""Handel een taak af, met een reden.
+
+De reden blijft bewaard, leesbaar voor wie de werkbak ziet: zet er geen persoonsgegevens in.""",
+)
+_worklist.command("gateway.cli.worklist:assign", help="Wijs een taak toe aan iemand.")
+
 _certificates = _group("certs", "Sleutels en certificaten.")
 _certificates.command(
     "gateway.cli.certs:dev",

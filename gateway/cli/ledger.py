@@ -40,7 +40,7 @@ def run(work: Coroutine[None, None, T]) -> T:
 
 @asynccontextmanager
 async def ledger_to_read(config: Config) -> AsyncIterator[Ledger]:
-    """The ledger, as long as it has the current schema; makes nothing."""
+    """The ledger, as long as it has the current schema; makes no ledger and no tables."""
     file = Path(config.ledger.url.removeprefix("sqlite:///"))
     if config.ledger.url.startswith("sqlite:///") and not file.exists():
         raise Failed(f"er is nog geen grootboek ({file}); `kennisgeving serve` maakt het")

@@ -11,7 +11,7 @@ still a transfer). One contradiction is refused: a pause that ends before it beg
 | the others                                        | refuses  | geweigerd   |
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -43,6 +43,9 @@ class AnswerKind(StrEnum):
     NO_COOPERATION = "geen_samenwerking"
     TRANSFERRED = "overgedragen"
     NOT_ELIGIBLE = "niet_in_aanmerking"
+
+
+_PAUSES = frozenset({AnswerKind.PAUSED, AnswerKind.PAUSED_IN_PART})
 
 
 class ClaimAnswer(
@@ -142,7 +145,67 @@ def to_wire(answer: Answer) -> dict[str, object]:
 
 def meaning(answer: Answer) -> Meaning:
     """What an authenticated answer does to its delivery."""
-    match answer.soort:
+    return meaning_of(answer.soort)
+
+
+def pause_end(answer: Answer) -> date | None:
+    """The last day of the pause that the answer names; of a pause in part, that of the claim that pauses longest."""
+    if answer.soort not in (AnswerKind.PAUSED, AnswerKind.PAUSED_IN_PART):
+        return None
+    return answer.until or max((one.until for one in answer.claims if one.soort in _PAUSES and one.until), default=None)
+
+
+class Said(Struct, frozen=True):
+    """What the ledger keeps in the clear of an answer: no reason, no claim, no amount, no name.
+
+    `decision` None: it only says that the message was received. `transferred_to`: id of an agent in the register.
+    """
+
+    decision: str | None = None
+    paused_until: date | None = None
+    transferred_to: str | None = None
+    balance_on: date | None = None
+
+    def columns(self, at: int, answered_at: int | None) -> dict[str, object]:
+        """Of the delivery that was answered at `at` (epoch µs); what the answer does not say stays as it is."""
+        known: dict[str, object] = {}
+        if self.decision is not None:
+            until = self.paused_until
+            known |= {
+                "decision": self.decision,
+                "decided_at": at,
+                "answered_at": answered_at or at,
+                "paused_until": None if until is None else until.isoformat(),
+                "transferred_to": self.transferred_to,
+            }
+        return known | ({"balance_on": self.balance_on.isoformat()} if self.balance_on else {})
+
+
+def said(answer: Answer, find: Callable[[str], str | None]) -> Said:
+    """`find` gives the register id behind a name as the creditor wrote it."""
+    decides = meaning(answer) != "receipt"
+    return Said(
+        decision=str(answer.soort) if decides else None,
+        paused_until=pause_end(answer),
+        transferred_to=find(answer.transferred_to) if is_transfer(answer) and answer.transferred_to else None,
+        balance_on=answer.balance.on if answer.balance else None,
+    )
+
+
+def is_transfer(answer: Answer) -> bool:
+    return answer.soort is AnswerKind.TRANSFERRED
+
+
+def contradicts(before: str | None, answer: Answer) -> bool:
+    """A decision that takes back the one before: it confirmed and now refuses, or the other way round."""
+    if before is None or meaning(answer) == "receipt":
+        return False
+    return meaning_of(AnswerKind(before)) != meaning(answer)
+
+
+def meaning_of(soort: AnswerKind) -> Meaning:
+    """By soort alone."""
+    match soort:
         case AnswerKind.RECEIVED:
             return "receipt"
         case AnswerKind.PAUSED | AnswerKind.PAUSED_IN_PART | AnswerKind.TRANSFERRED:

@@ -8,8 +8,10 @@ from datetime import timedelta
 from typing import assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from gateway.core.lifecycle import Happening, State, move
+from gateway.core.answer import Said
+from gateway.core.lifecycle import SETTLED, Happening, State, move
 from gateway.core.outcome import (
     Deferred,
     HandedOver,
@@ -21,12 +23,16 @@ from gateway.core.outcome import (
     Uncertain,
 )
 from gateway.core.retry import HINT_AT_MOST, Policy, next_attempt
+from gateway.core.task import TaskKind
 
 SECOND = 1_000_000
 """Instants in the ledger are epoch microseconds."""
 
 OWN_FAULT_PAUSE = 60.0
 """Seconds that a lane rests after a fault of ours; an operator has been told."""
+
+LATE_FROM = 4 * 3600 * SECOND
+"""From this age on a delivery has been, or is about to be, reported as delayed: its end must be known to the agenda."""
 
 TOLD_WITHIN = 24 * 3600 * SECOND
 """A delivery that a fault of ours holds up for so long becomes a task (guarantee: reported to an operator)."""
@@ -61,12 +67,14 @@ class Decision(Struct, frozen=True):
     channel: str
     proof: int
     events: tuple[str, ...] = ()
-    task: str | None = None
+    task: TaskKind | None = None
     alarm: str | None = None
     releases_next: bool = False
+    reviews: bool = False
+    """The agenda of its dossier may have something to do because of this."""
     closes_channel: bool = False
-    answer: str | None = None
-    """soort of the answer that came with the reply."""
+    said: Said | None = None
+    """What the answer says that came with the reply."""
 
     @property
     def state(self) -> State:
@@ -80,6 +88,14 @@ def expects_answer(soort: str) -> bool:
 
 def decide(standing: Standing, outcome: Outcome, now: int, jitter: float, policy: Policy) -> Decision:
     """What `outcome`, known at `now`, means for the delivery. `jitter`: 0 ≤ j < 1, spreads retries upward."""
+    if standing.state is State.WITHDRAWN:
+        return _after_withdrawal(standing, outcome)
+    decision = _decide(standing, outcome, now, jitter, policy)
+    matters = expects_answer(standing.soort) or now - standing.created_at >= LATE_FROM
+    return replace(decision, reviews=matters and decision.state in SETTLED)
+
+
+def _decide(standing: Standing, outcome: Outcome, now: int, jitter: float, policy: Policy) -> Decision:
     match outcome:
         case HandedOver():
             return _handed_over(standing, outcome)
@@ -92,9 +108,23 @@ def decide(standing: Standing, outcome: Outcome, now: int, jitter: float, policy
         case Uncertain():
             return _retry(standing, now, None, jitter, policy, Happening.DOUBT)
         case RefusedForGood(whole_channel=whole):
-            return _next_channel(standing, now, "kanaal_geweigerd", closes=whole)
+            return _next_channel(standing, now, TaskKind.REFUSED_BY_CHANNEL, closes=whole)
         case _ as unreachable:
             assert_never(unreachable)
+
+
+def _after_withdrawal(standing: Standing, outcome: Outcome) -> Decision:
+    """It was withdrawn while the attempt was under way: what came of it is kept, for whether the creditor must be told
+    of the withdrawal (the agenda looks at that), and nothing moves."""
+    happening = Happening.HANDED_OVER if isinstance(outcome, HandedOver) else Happening.RETRY
+    return Decision(
+        steps=((happening, move(standing.state, happening)),),
+        next_action_at=None,
+        tries=standing.tries,
+        channel=standing.channel,
+        proof=max(standing.proof, outcome.proof) if isinstance(outcome, HandedOver) else standing.proof,
+        reviews=True,
+    )
 
 
 def held_until(outcome: Outcome, now: int) -> int:
@@ -111,9 +141,9 @@ def held_until(outcome: Outcome, now: int) -> int:
 def _after_own_fault(standing: Standing, now: int, again_at: int) -> Decision:
     """No budget is spent; the next channel takes over in its time, and after a day a person is told."""
     if _falls_back(standing, now):
-        return _next_channel(standing, now, "uitgeweken")
+        return _next_channel(standing, now)
     long = now - standing.created_at >= TOLD_WITHIN
-    return _again(standing, again_at, spends=False, alarm="eigen_fout", task="eigen_fout" if long else None)
+    return _again(standing, again_at, spends=False, alarm="eigen_fout", task=TaskKind.OWN_FAULT if long else None)
 
 
 def _handed_over(standing: Standing, outcome: HandedOver) -> Decision:
@@ -143,7 +173,7 @@ def _again(
     spends: bool,
     happening: Happening = Happening.RETRY,
     alarm: str | None = None,
-    task: str | None = None,
+    task: TaskKind | None = None,
     releases_next: bool = False,
 ) -> Decision:
     state = move(standing.state, happening)
@@ -165,18 +195,18 @@ def _retry(
 ) -> Decision:
     asked_before = happening is Happening.RETRY or standing.tries > 0
     if asked_before and _falls_back(standing, now):
-        return _next_channel(standing, now, "uitgeweken")
+        return _next_channel(standing, now)
     wait = next_attempt(standing.tries + 1, jitter, hint, policy)
     at = now + int(wait * SECOND)
     if now >= standing.give_up_at:
-        return _next_channel(standing, now, "opgegeven")
+        return _next_channel(standing, now, TaskKind.GIVEN_UP)
     overdue = not expects_answer(standing.soort) and now >= standing.created_at + BLOCKS_AT_MOST
     return _again(
         standing,
         min(at, standing.give_up_at),
         spends=True,
         happening=happening,
-        task="bericht_opgehouden" if overdue else None,
+        task=TaskKind.HELD_UP if overdue else None,
         releases_next=overdue,
     )
 
@@ -200,18 +230,18 @@ def bounced(standing: Standing, now: int) -> Decision | None:
     handed over: there is stronger evidence, or another attempt is to come."""
     if standing.state not in (State.DELIVERED, State.CLOSED):
         return None
-    return _next_channel(standing, now, "teruggekomen", last=Happening.BOUNCED)
+    return _next_channel(standing, now, TaskKind.BOUNCED, last=Happening.BOUNCED)
 
 
 def _next_channel(
     standing: Standing,
     now: int,
-    why: str,
+    why: TaskKind | None = None,
     *,
     closes: bool = False,
     last: Happening = Happening.GIVEN_UP,
 ) -> Decision:
-    """The next channel at once; where there is none, the end, with a task for a person."""
+    """The next channel at once; where there is none, the end, with the task `why` for a person."""
     following = _following(standing)
     happening = Happening.RETRY if following else last
     state = move(standing.state, happening)
@@ -223,7 +253,7 @@ def _next_channel(
         channel=following if following and moves_on else standing.channel,
         proof=standing.proof,
         events=("bezorging-mislukt",) if gave_up else (),
-        task="kanaal_gesloten" if closes else (why if gave_up else None),
+        task=TaskKind.CHANNEL_CLOSED if closes else (why if gave_up else None),
         releases_next=gave_up,
         closes_channel=closes,
     )

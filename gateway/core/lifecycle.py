@@ -10,6 +10,10 @@ Rules behind the table:
    or after we had given up. Only `ingetrokken` is never left.
 4. Time and our own attempts never move a terminal state; a hand-over recorded after the answer changes nothing.
 5. The latest authenticated answer is the current decision.
+6. A withdrawal ends what was not handed over as `ingetrokken`, also while an attempt is under way: its result is kept
+   and moves nothing. What was handed over stays a fact.
+7. When no answer is expected any more (the term and the reminder are over, the pause has ended, the notice was
+   withdrawn, a newer one is answered), what waits for one ends as `afgeleverd_zonder_antwoord`.
 """
 
 from collections.abc import Mapping
@@ -44,6 +48,8 @@ class Happening(StrEnum):
     DOUBT = "twijfel"
     GIVEN_UP = "opgegeven"
     BOUNCED = "teruggekomen"
+    WITHDRAWN = "ingetrokken"
+    EXPIRED = "geen_antwoord_meer"
     RECEIPT = "ontvangst"
     CONFIRMING_ANSWER = "bevestigend_antwoord"
     REFUSING_ANSWER = "weigerend_antwoord"
@@ -71,14 +77,26 @@ def _unmoved(state: State) -> dict[Happening, State]:
         Happening.LEASE_LOST,
         Happening.RELEASED,
         Happening.BOUNCED,
+        Happening.WITHDRAWN,
+        Happening.EXPIRED,
     )
     return dict.fromkeys(own, state)
 
 
+def _waiting(state: State) -> dict[Happening, State]:
+    """To be offered, now or later."""
+    return {
+        Happening.CLAIMED: State.BUSY,
+        Happening.BOUNCED: state,
+        Happening.WITHDRAWN: State.WITHDRAWN,
+        **_EVIDENCE,
+    }
+
+
 TABLE: Mapping[State, Mapping[Happening, State]] = {
-    State.QUEUED: {Happening.CLAIMED: State.BUSY, Happening.BOUNCED: State.QUEUED, **_EVIDENCE},
-    State.RETRYING: {Happening.CLAIMED: State.BUSY, Happening.BOUNCED: State.RETRYING, **_EVIDENCE},
-    State.IN_DOUBT: {Happening.CLAIMED: State.BUSY, Happening.BOUNCED: State.IN_DOUBT, **_EVIDENCE},
+    State.QUEUED: _waiting(State.QUEUED),
+    State.RETRYING: _waiting(State.RETRYING),
+    State.IN_DOUBT: _waiting(State.IN_DOUBT),
     State.BUSY: {
         Happening.LEASE_LOST: State.IN_DOUBT,
         Happening.RELEASED: State.RETRYING,
@@ -88,15 +106,22 @@ TABLE: Mapping[State, Mapping[Happening, State]] = {
         Happening.DOUBT: State.IN_DOUBT,
         Happening.GIVEN_UP: State.FAILED,
         Happening.BOUNCED: State.BUSY,
+        Happening.WITHDRAWN: State.WITHDRAWN,
         **_EVIDENCE,
     },
-    State.DELIVERED: {Happening.RETRY: State.RETRYING, Happening.BOUNCED: State.FAILED, **_EVIDENCE},
-    State.RECEIVED: {**_unmoved(State.RECEIVED), **_EVIDENCE},
+    State.DELIVERED: {
+        Happening.RETRY: State.RETRYING,
+        Happening.BOUNCED: State.FAILED,
+        Happening.EXPIRED: State.CLOSED,
+        **_EVIDENCE,
+    },
+    State.RECEIVED: {**_unmoved(State.RECEIVED), Happening.EXPIRED: State.CLOSED, **_EVIDENCE},
     State.CONFIRMED: {**_unmoved(State.CONFIRMED), Happening.RECEIPT: State.CONFIRMED, **_ANSWERS},
     State.REFUSED: {**_unmoved(State.REFUSED), Happening.RECEIPT: State.REFUSED, **_ANSWERS},
     State.CLOSED: {
         Happening.RETRY: State.RETRYING,
         Happening.BOUNCED: State.FAILED,
+        Happening.EXPIRED: State.CLOSED,
         Happening.RECEIPT: State.CLOSED,
         **_ANSWERS,
     },

@@ -229,6 +229,9 @@ KINDS: Final[Mapping[str, type[Message]]] = {
 }
 """By soort."""
 
+SOORTEN: Final[Mapping[type[Message], str]] = {kind: soort for soort, kind in KINDS.items()}
+"""By type."""
+
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _encode_canonical = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
 

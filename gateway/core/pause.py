@@ -10,6 +10,12 @@ A term is data, per creditor (domain: pause terms). Rules, in this order:
    A binding covenant is the ground `convenant`; else it is a request (`verzoek`).
 3. Where none speaks, it is a request for at most 4 months from the day on which the pause begins.
 4. `totEnMet` is the earlier of what is asked and what rule 2 or 3 allows, and never before the first day.
+5. An extension (verlenging) may reach as far as the covenant's term; where none speaks, as far as the longest pause
+   that anybody may ask, 8 months. After a saldo-opgave a covenant with a second term allows that one too, from the day
+   of the saldo.
+
+A view names one pause (rules 1 to 4 on all claims together). The clock that runs afterwards (`core/case.py`) keeps the
+claims within a scope and the others apart: of each part it knows what was asked, as a `PauseTerm`.
 """
 
 import re
@@ -18,14 +24,91 @@ from datetime import date, timedelta
 from functools import lru_cache
 from typing import Literal
 
+import msgspec
 from dateutil.relativedelta import relativedelta
+from msgspec import Struct
 
 from gateway.core.creditor import Covenant, Creditor, Term
 
 REQUESTED_AT_MOST = Term(4, "maanden")
+LONGEST = Term(8, "maanden")
 _TERM = re.compile(r"([1-9]\d{0,3}) (maanden|dagen)", re.ASCII)
 
 Ground = Literal["convenant", "verzoek"]
+
+
+class PauseTerm(Struct, frozen=True, omit_defaults=True):
+    """What was asked of one creditor for one part of its claims; dates are inclusive.
+
+    `until` is the day that was asked for, `asked` the day that the sender asked of all; `covenant` is the one that
+    speaks for this part, None where it is a request; `scope` names the part, empty: all claims, or the others.
+    """
+
+    starts: date
+    until: date
+    asked: date
+    covenant: Covenant | None = None
+    scope: tuple[str, ...] = ()
+
+    @property
+    def is_binding(self) -> bool:
+        return self.covenant is not None and self.covenant.binding
+
+    def until_when(self, received: date | None) -> date:
+        """`until`, now that the day of receipt is known: a term from receipt runs from there (rule 2)."""
+        if self.covenant is None or self.covenant.anchor == "verzending" or received is None:
+            return self.until
+        return min(self.asked, end_date(max(self.starts, received), self.covenant.pause))
+
+    def second_until(self, balance_on: date | None) -> date | None:
+        """The last day of the second term that a saldo-opgave starts, where the covenant has one (rule 5)."""
+        second = self.covenant.second_term if self.covenant else None
+        return end_date(balance_on, second) if second and balance_on else None
+
+    def reach(self, told: date, received: date | None, balance_on: date | None) -> date:
+        """As far as an extension may go (rule 5)."""
+        if self.covenant is None:
+            return end_date(self.starts, LONGEST)
+        anchor = (received or told) if self.covenant.anchor == "ontvangst" else told
+        first = end_date(max(self.starts, anchor), self.covenant.pause)
+        return max(first, self.second_until(balance_on) or first)
+
+
+decode_terms = msgspec.json.Decoder(tuple[PauseTerm, ...]).decode
+"""Of the ledger's text."""
+
+
+def encode_terms(terms: tuple[PauseTerm, ...]) -> str:
+    return msgspec.json.encode(terms).decode()
+
+
+def terms_of(
+    creditor: Creditor, kinds: Collection[str | None], begins: date, asked: Term, told: date
+) -> tuple[PauseTerm, ...]:
+    """What a notice asks of `creditor`, apart for the claims within the scope of its covenant and for the others."""
+    covenant = creditor.covenant
+    within = [kind for kind in kinds if covenant and covenant.scope and _speaks(covenant, [kind])]
+    is_split = covenant is not None and 0 < len(within) < len(kinds)
+    parts: list[tuple[Collection[str | None], tuple[str, ...]]] = [(kinds, ())]
+    if is_split and covenant is not None:
+        parts = [(within, covenant.scope), ([kind for kind in kinds if kind not in within], ())]
+    elif within and covenant is not None:
+        parts = [(kinds, covenant.scope)]
+    return tuple(_term(creditor, part, begins, asked, told, scope) for part, scope in parts)
+
+
+def _term(
+    creditor: Creditor,
+    kinds: Collection[str | None],
+    begins: date,
+    asked: Term,
+    told: date,
+    scope: tuple[str, ...],
+) -> PauseTerm:
+    last, _ = last_day(creditor, kinds, begins, asked, told)
+    covenant = creditor.covenant
+    speaking = covenant if covenant is not None and _speaks(covenant, kinds) else None
+    return PauseTerm(begins, last, end_date(begins, asked), speaking, scope)
 
 
 def parse_term(text: str) -> Term:

@@ -3,11 +3,24 @@
 None of these texts holds personal data: they go into the ledger in the clear.
 """
 
+import unicodedata
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
 from msgspec import Struct
+
+GATEWAY: Final = "gateway"
+"""Who closes a task whose cause went away by itself; no person acts under this name."""
+
+_NAME_AT_MOST = 100
+_REASON_AT_MOST = 500
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode categories: control characters, halves of characters, line and paragraph separators."""
+
+
+class NotKept(ValueError):
+    """What somebody typed cannot be put on record; says which rule it breaks, in Dutch, and never repeats it."""
 
 
 class TaskKind(StrEnum):
@@ -113,3 +126,27 @@ GUIDES: Final[Mapping[TaskKind, Guide]] = {
         "Vraag de gemeente of zij de hulpvrager heeft gesproken.",
     ),
 }
+
+
+def reason(typed: str) -> str:
+    """Why somebody does something, as it is kept. Raises NotKept."""
+    return _plain(typed, _REASON_AT_MOST)
+
+
+def person(typed: str) -> str:
+    """Who somebody is, as it is kept. Raises NotKept."""
+    name = _plain(typed, _NAME_AT_MOST)
+    if name.casefold() == GATEWAY:
+        raise NotKept(f"{GATEWAY} is de naam van de gateway zelf")
+    return name
+
+
+def _plain(typed: str, at_most: int) -> str:
+    kept = typed.strip()
+    if not kept:
+        raise NotKept("mag niet leeg zijn")
+    if len(kept) > at_most:
+        raise NotKept(f"mag hoogstens {at_most} tekens lang zijn")
+    if any(unicodedata.category(character) in _UNPRINTABLE for character in kept):
+        raise NotKept("mag geen regeleinden of andere stuurtekens bevatten")
+    return kept

@@ -30,7 +30,7 @@ READABLE_BYTES: Final = 4 * BYTES
 """Up to here a message that is too large is still read for its identity."""
 LONGEST_NAME: Final = 255
 LONGEST_PAUSE: Final = {"maanden": 8, "dagen": 240}
-NOT_YET: Final = frozenset({"verlenging", "beeindiging", "intrekking", "pauzeverzoek"})
+NOT_YET: Final = frozenset({"pauzeverzoek"})
 """Kinds that are valid, and refused until the gateway carries them out."""
 
 _SOORTEN: Final = {TYPE.format(soort): soort for soort in KINDS}

@@ -3,23 +3,26 @@
 A creditor never sees another creditor, another debt, a withheld address, or a BSN without a recorded legal
 basis (domain rules: AVG data minimisation, UAVG art. 46, Wabb art. 10). What it sees, by kind of message:
 
-| | kennisgeving | voortgang |
-|---|---|---|
-| names, birth date | as sent | as sent: to know who it is about |
-| BSN | only where the register records a legal basis of the one who receives it | no |
-| address | as sent; absent when it is withheld | no |
-| sex, partner | as sent: namesakes, and debts that stand in a partner's name | no |
-| that the address is withheld | no: an instruction to us, and telling of danger by itself | no |
-| claims | its own | no |
-| klantnummer | its own | its own: to find the case |
-| admission, request | no | no |
-| pause, contact person | yes | no |
+| | kennisgeving | voortgang | verlenging | beeindiging | intrekking |
+|---|---|---|---|---|---|
+| names, birth date | as sent | to know who it is about: as sent | the same | the same | the same |
+| BSN | only where the register records a legal basis of the one who receives it | no | no | no | no |
+| address | as sent; absent when it is withheld | no | no | no | no |
+| sex, partner | as sent: namesakes, and debts that stand in a partner's name | no | no | no | no |
+| that the address is withheld | no: an instruction to us, and telling of danger by itself | no | no | no | no |
+| claims | its own | no | no | no | no |
+| klantnummer | its own | its own: to find the case | its own | its own | its own |
+| admission, request | no | no | no | no | no |
+| pause | yes | no | the longer one | no | no |
+| per, category | no | no | no | yes, neutral | no |
+| reason | no | no | no | no | no: it is about the sender's mistake, or the debtor |
+| contact person | yes | yes | yes | yes | yes |
 
 An agent sees what its principal may see, and whom it acts for; the terms are those of the principal's covenant, the
-legal basis for a BSN is the agent's own.
+legal basis for a BSN is the agent's own. A reminder shows what the kennisgeving showed, and so does what an agent gets
+to whom a claim was transferred: both are made of that view.
 """
 
-from collections.abc import Collection
 from datetime import date
 from hashlib import sha256
 from typing import assert_never
@@ -30,7 +33,19 @@ from msgspec.structs import replace
 
 from gateway.core.creditor import Creditor, Term
 from gateway.core.deadlines import day_of
-from gateway.core.notice import AskedPause, CreditorRef, Debtor, Notice, Progress, encode
+from gateway.core.notice import (
+    SOORTEN,
+    AskedPause,
+    CaseMessage,
+    CreditorRef,
+    Debtor,
+    Ending,
+    Extension,
+    Notice,
+    Progress,
+    Withdrawal,
+    encode,
+)
 from gateway.core.notice import Sender as Speaker
 from gateway.core.pause import Ground, last_day
 
@@ -108,7 +123,7 @@ def read_view(stored: bytes) -> View:
 
 
 def make_view(
-    message: Notice | Progress,
+    message: CaseMessage,
     ref: CreditorRef,
     creditor: Creditor,
     *,
@@ -117,15 +132,17 @@ def make_view(
     notice: Notice,
     told: int,
     agent_for: Creditor | None = None,
+    until: date | None = None,
 ) -> View:
     """What `creditor` may see of `message`. `ref` is what the sender says about it, or about the principal it acts for.
 
     `notice`: the latest kennisgeving of the dossier (the message itself where it is one); `told`: when this creditor
-    was first told (epoch µs), so that a correction does not lengthen its term.
+    was first told (epoch µs), so that a correction does not lengthen its term; `until`: the last day of an extension
+    that this creditor has, or now gets.
     """
     view = View(
         kenmerk=delivery,
-        soort="kennisgeving",
+        soort=SOORTEN[type(message)],
         gemeente=message.gemeente,
         afzender=Sender(sender.name, sender.oin),
         dossierkenmerk=message.dossier,
@@ -133,26 +150,44 @@ def make_view(
         klantnummer=ref.client_number,
         namens=None if agent_for is None else agent_for.name,
     )
+    if isinstance(message, Notice):
+        return replace(
+            view,
+            hulpvrager=Raw(encode(_visible(message.debtor, with_bsn=creditor.bsn_basis is not None))),
+            vorderingen=Raw(encode(ref.claims)) if ref.claims else None,
+            pauze=_pause(message.pause, agent_for or creditor, ref, day_of(told), until),
+            contactpersoon=Raw(encode(message.contact_person)),
+        )
+    view = replace(
+        view,
+        hulpvrager=Raw(encode(_recognisable(notice.debtor))),
+        contactpersoon=Raw(encode(notice.contact_person)),
+    )
     match message:
-        case Notice():
-            return replace(
-                view,
-                hulpvrager=Raw(encode(_visible(message.debtor, with_bsn=creditor.bsn_basis is not None))),
-                vorderingen=Raw(encode(ref.claims)) if ref.claims else None,
-                pauze=_pause(message.pause, agent_for or creditor, [claim.kind for claim in ref.claims], day_of(told)),
-                contactpersoon=Raw(encode(message.contact_person)),
-            )
         case Progress():
-            return replace(
-                view,
-                soort="voortgang",
-                hulpvrager=Raw(encode(_recognisable(notice.debtor))),
-                contactpersoon=Raw(encode(notice.contact_person)),
-                fase=message.phase,
-                toelichting=message.explanation,
-            )
+            return replace(view, fase=message.phase, toelichting=message.explanation)
+        case Extension():
+            longer = until or message.until
+            return replace(view, pauze=_pause(notice.pause, agent_for or creditor, ref, day_of(told), longer))
+        case Ending():
+            return replace(view, per=message.ends.isoformat(), categorie=message.category)
+        case Withdrawal():
+            return view
         case _:
             assert_never(message)
+
+
+def reminder(view: View, delivery: str) -> View:
+    """The view of a reminder of the notice that `view` showed."""
+    return replace(view, kenmerk=delivery, soort="herinnering", herinnert_aan=view.kenmerk)
+
+
+def for_agent(view: View, delivery: str, agent: Creditor, principal: Creditor) -> View:
+    """What its principal was shown, for an agent that has the claim now; a BSN only on a legal basis of its own."""
+    debtor = view.hulpvrager
+    if debtor is not None and agent.bsn_basis is None:
+        debtor = Raw(encode(replace(msgspec.json.decode(debtor, type=Debtor), bsn=None)))
+    return replace(view, kenmerk=delivery, namens=principal.name, hulpvrager=debtor)
 
 
 def view_digest(view: View) -> bytes:
@@ -179,6 +214,7 @@ def _recognisable(debtor: Debtor) -> Debtor:
     )
 
 
-def _pause(asked: AskedPause, creditor: Creditor, kinds: Collection[str | None], told: date) -> Pause:
+def _pause(asked: AskedPause, creditor: Creditor, ref: CreditorRef, told: date, until: date | None) -> Pause:
+    kinds = [claim.kind for claim in ref.claims]
     last, ground = last_day(creditor, kinds, asked.starts, Term(asked.count, asked.unit), told)
-    return Pause(asked.starts.isoformat(), last.isoformat(), ground)
+    return Pause(asked.starts.isoformat(), max(last, until or last).isoformat(), ground)

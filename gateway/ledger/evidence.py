@@ -6,7 +6,10 @@ from typing import Any, Literal
 from msgspec import Struct, structs
 from sqlalchemy import Connection, insert, select, update
 
+from gateway.core.answer import Said
 from gateway.core.lifecycle import AWAITING_ANSWER, SETTLED, Happening, State
+from gateway.core.outcome import Proof
+from gateway.ledger.agenda import nudge_dossiers
 from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.queue import Lane, release_next
 from gateway.ledger.schema import answer_page, callback, delivery, dossier, evidence, transition
@@ -33,6 +36,8 @@ class Subject(Struct, frozen=True):
     created_at: int
     give_up_at: int
     decision: str | None
+    received_at: int | None
+    answered_at: int | None
 
 
 class Record(Struct, frozen=True):
@@ -42,7 +47,7 @@ class Record(Struct, frozen=True):
     happening: Happening | None = None
     state: State | None = None
     proof: int = 0
-    decision: str | None = None
+    said: Said | None = None
     channel: str | None = None
     next_action_at: int | None = None
     events: tuple[Event, ...] = ()
@@ -103,6 +108,7 @@ def record(
     if signed is not None:
         connection.execute(insert(callback), [{**structs.asdict(signed), "at": at}])
     lanes = _apply(connection, subject, verdict, at) if verdict.happening and verdict.state else []
+    nudge_dossiers(connection, [subject.dossier_id], at)
     add_events(connection, verdict.events)
     add_tasks(connection, verdict.tasks)
     return "recorded", lanes
@@ -125,9 +131,10 @@ def _apply(connection: Connection, subject: Subject, verdict: Record, at: int) -
         .values(
             state=verdict.state,
             proof=verdict.proof,
-            decision=verdict.decision or subject.decision,
+            received_at=subject.received_at or (at if verdict.proof >= Proof.RECEIVED else None),
             next_action_at=verdict.next_action_at,
             **new_channel,
+            **(verdict.said.columns(at, subject.answered_at) if verdict.said else {}),
         )
     )
     connection.execute(

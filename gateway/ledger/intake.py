@@ -6,12 +6,14 @@ from typing import TypeVar
 from msgspec import Struct, field
 from sqlalchemy import Connection, Table, delete, func, select
 
-from gateway.core.lifecycle import State
-from gateway.core.route import Earlier
+from gateway.core.case import Delivery
+from gateway.core.lifecycle import Happening, State
+from gateway.ledger.agenda import nudge_dossiers
 from gateway.ledger.among import among
 from gateway.ledger.bulk import insert_rows, update_rows
+from gateway.ledger.deliveries import delivery_of
 from gateway.ledger.outbox import Event, add_events
-from gateway.ledger.schema import delivery, dossier, message, payload, refusal
+from gateway.ledger.schema import delivery, dossier, message, payload, refusal, transition
 from gateway.ledger.tasks import Task, add_tasks
 
 T = TypeVar("T")
@@ -20,9 +22,12 @@ Row = dict[str, object]
 
 
 class DossierRow(Struct):
+    """`withdrawn_at`: when a withdrawal for all creditors was processed (epoch µs)."""
+
     id: str
     key: bytes
     versie: int
+    withdrawn_at: int | None = None
 
 
 class Kept(Struct, frozen=True):
@@ -47,7 +52,7 @@ class Known(Struct):
     """(gemeente, dossierkenmerk) → row"""
     versions: dict[str, dict[int, bytes]] = field(default_factory=dict)
     """dossier id → versie → content hash"""
-    earlier: dict[str, list[Earlier]] = field(default_factory=dict)
+    earlier: dict[str, list[Delivery]] = field(default_factory=dict)
     notices: dict[str, list[Kept]] = field(default_factory=dict)
     """Processed kennisgevingen, by version."""
     held: dict[str, list[Kept]] = field(default_factory=dict)
@@ -69,6 +74,13 @@ class Writes(Struct):
     """message id → processed out of order, of messages that no longer wait"""
     dropped: list[str] = field(default_factory=list)
     """ids of held messages that were refused after all"""
+    withdrawn: list[Delivery] = field(default_factory=list)
+    """Deliveries that a withdrawal overtook, as they stood"""
+    withdrawn_dossiers: list[str] = field(default_factory=list)
+    nudges: list[str] = field(default_factory=list)
+    """ids of dossiers whose agenda must be looked at"""
+    at: int = 0
+    """The instant of the batch (epoch µs)."""
 
 
 def accept(
@@ -103,13 +115,13 @@ def _read(
 def _read_dossiers(connection: Connection, known: Known, dossiers: Collection[tuple[str, str]]) -> None:
     wanted = set(dossiers)
     rows = connection.execute(
-        select(dossier.c.id, dossier.c.gemeente, dossier.c.kenmerk, dossier.c.key, dossier.c.versie)
+        select(*(dossier.c[name] for name in ("id", "gemeente", "kenmerk", "key", "versie", "withdrawn_at")))
         .where(among(dossier.c.kenmerk, {kenmerk for _, kenmerk in wanted}))
         .order_by(dossier.c.id)
         .with_for_update()
     )
     known.dossiers = {
-        (row.gemeente, row.kenmerk): DossierRow(row.id, row.key, row.versie)
+        (row.gemeente, row.kenmerk): DossierRow(row.id, row.key, row.versie, row.withdrawn_at)
         for row in rows
         if (row.gemeente, row.kenmerk) in wanted
     }
@@ -136,18 +148,7 @@ def _read_history(connection: Connection, known: Known, ids: Sequence[str]) -> N
         select(delivery).where(among(delivery.c.dossier_id, ids)).order_by(delivery.c.id).with_for_update()
     )
     for row in deliveries:
-        known.earlier.setdefault(row.dossier_id, []).append(
-            Earlier(
-                row.id,
-                row.creditor,
-                row.agent_for,
-                row.soort,
-                row.versie,
-                State(row.state),
-                row.created_at,
-                row.view_digest,
-            )
-        )
+        known.earlier.setdefault(row.dossier_id, []).append(delivery_of(row))
 
 
 def _write(connection: Connection, writes: Writes) -> None:
@@ -172,8 +173,33 @@ def _write(connection: Connection, writes: Writes) -> None:
     if writes.released:
         released = [{"id": id_, "hold_until": None, "out_of_order": late} for id_, late in writes.released.items()]
         update_rows(connection, message, ("id",), released)
+    _withdraw(connection, writes)
+    nudge_dossiers(connection, writes.nudges, writes.at)
     add_events(connection, writes.events)
     add_tasks(connection, writes.tasks)
+
+
+def _withdraw(connection: Connection, writes: Writes) -> None:
+    """After this no attempt starts on them: whoever holds one is refused when it wants to (queue.freeze)."""
+    ended = [
+        {"id": one.id, "state": State.WITHDRAWN, "next_action_at": None, "waits_for": None} for one in writes.withdrawn
+    ]
+    moves = [
+        {
+            "delivery_id": one.id,
+            "at": writes.at,
+            "happening": Happening.WITHDRAWN,
+            "before": one.state,
+            "after": State.WITHDRAWN,
+            "cause": None,
+        }
+        for one in writes.withdrawn
+    ]
+    update_rows(connection, delivery, ("id",), ended)
+    insert_rows(connection, transition, moves)
+    if writes.withdrawn_dossiers:
+        withdrawn = [{"id": id_, "withdrawn_at": writes.at} for id_ in writes.withdrawn_dossiers]
+        update_rows(connection, dossier, ("id",), withdrawn)
 
 
 def next_hold(connection: Connection) -> int | None:

@@ -324,6 +324,12 @@ def freeze(connection: Connection, intents: Sequence[Intent], owner: str, now: i
     return {intent.id for intent in mine}
 
 
+def still_held(connection: Connection, id_: str, fence: int) -> bool:
+    """The claim with this token is the current one, and nothing ended the delivery meanwhile."""
+    mine = (delivery.c.id == id_) & (delivery.c.fence == fence) & (delivery.c.state == State.BUSY)
+    return connection.execute(select(delivery.c.id).where(mine)).first() is not None
+
+
 def renew(connection: Connection, ids: Sequence[str], owner: str, lease_until: int) -> None:
     """Extend the lease of these claims, where they are still this gateway's."""
     connection.execute(

@@ -11,6 +11,8 @@ from sqlalchemy import Connection, select
 
 from gateway.core.lane import Decision
 from gateway.core.lifecycle import Happening, State
+from gateway.core.outcome import Proof
+from gateway.ledger.agenda import nudge_dossiers
 from gateway.ledger.among import among
 from gateway.ledger.bulk import insert_rows, update_rows
 from gateway.ledger.outbox import Event, add_events
@@ -67,6 +69,8 @@ class _Writes(Struct):
     tasks: list[Task] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
     closed: set[Lane] = field(default_factory=set)
+    nudged: list[str] = field(default_factory=list)
+    """Dossiers whose agenda may have something to do."""
 
     def add(self, result: Result, row: Any, settlement: Settlement) -> None:
         decision = settlement.decision
@@ -79,14 +83,21 @@ class _Writes(Struct):
         self.tasks += settlement.tasks
         if settlement.evidence:
             self.evidence.append(settlement.evidence)
+        if decision.reviews:
+            self.nudged.append(row.dossier_id)
         if decision.closes_channel:
             self.closed.add((row.creditor, row.channel))
         if decision.releases_next:
             self.released.append(result.id)
 
 
+_SAID = ("decision", "decided_at", "answered_at", "paused_until", "transferred_to", "balance_on")
+
+
 def _change(result: Result, row: Any, decision: Decision) -> dict[str, object]:
     handed_over = result.finished_at if decision.proof > 0 else None
+    received = result.finished_at if decision.proof >= Proof.RECEIVED else None
+    said = decision.said.columns(result.finished_at, row.answered_at) if decision.said else {}
     return {
         "id": result.id,
         "state": decision.state,
@@ -97,8 +108,9 @@ def _change(result: Result, row: Any, decision: Decision) -> dict[str, object]:
         "proof": decision.proof,
         "reference": result.reference or row.reference,
         "handed_over_at": row.handed_over_at or handed_over,
-        "decision": decision.answer or row.decision,
+        "received_at": row.received_at or received,
         "owner": None,
+        **{name: said.get(name, getattr(row, name)) for name in _SAID},
     }
 
 
@@ -134,6 +146,7 @@ def settle(connection: Connection, results: Sequence[Result], decide: Callable[[
         insert_rows(connection, evidence, writes.evidence)
     at = results[0].finished_at
     _close_lanes(connection, writes.closed, at)
+    nudge_dossiers(connection, writes.nudged, at)
     add_events(connection, writes.events)
     add_tasks(connection, writes.tasks)
     return release_next(connection, writes.released, at)
@@ -151,8 +164,8 @@ def _ended(result: Result, stale: bool) -> dict[str, object]:
     }
 
 
-_LOCKED = ("id", "creditor", "state", "fence", "tries", "channel", "channel_since", "proof", "decision", "reference",
-           "handed_over_at")  # fmt: skip
+_LOCKED = ("id", "dossier_id", "creditor", "state", "fence", "tries", "channel", "channel_since", "proof", "reference",
+           "handed_over_at", "received_at", *_SAID)  # fmt: skip
 
 
 def _lock(connection: Connection, ids: Sequence[str]) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from random import Random
 from msgspec import Struct
 from sqlalchemy import Connection
 
+from gateway.chores import Desk
 from gateway.contract import Channel
+from gateway.core.agenda import Terms
 from gateway.core.creditor import Creditor, Register
 from gateway.core.deadlines import AMSTERDAM
 from gateway.core.retry import Policy
@@ -44,7 +46,6 @@ LEASE = DAY
 serves several gateways is far apart."""
 ATTEMPT_TIMEOUT = 30.0
 GAP_WAIT = 900.0
-TELLS_DELAY = False
 
 
 class Plan(Struct, frozen=True):
@@ -65,7 +66,7 @@ class World:
         self.ended = asyncio.Event()
         self.policy = Policy()
         self.verdict = Verdict(self.clock.micros, self.ended.set)
-        self.watch = Watch(self.verdict, self.policy, tells_delay=TELLS_DELAY)
+        self.watch = Watch(self.verdict, self.policy)
         self.ledger = LedgerInPlace(file, within=plan.within, after=self._look)
         self.creditors = register(plan.seed)
         self.gemeenten = Gemeenten(self.verdict, self.watch, Register(self.creditors))
@@ -80,8 +81,8 @@ class World:
         keys = Keys(chance.randbytes(KEY_BYTES), chance.randbytes)
         sealer = Sealer(keys, chance.randbytes)
         events = Events(OIN, sealer)
-        testimony = Testimony(sealer, events, keys.derive("antwoordpagina"))
         self.links = Links(self._channels())
+        testimony = Testimony(sealer, events, keys.derive("antwoordpagina"), lambda: self.links.register)
         self.outbox = Outbox(self.ledger, events, self.clock, self._publish, lease=LEASE, sweep=LEASE)
         self.dispatch = Dispatch(
             self.ledger,
@@ -94,6 +95,7 @@ class World:
             lease=LEASE,
             attempt_timeout=ATTEMPT_TIMEOUT,
             on_events=self.outbox.wake,
+            on_agenda=self._agenda_changed,
             jitter=chance.random,
         )
         self.receipts = self.mailroom.receipts = Receipts(
@@ -103,9 +105,18 @@ class World:
             self.clock,
             poll_every=lambda _channel: LEASE,
             on_events=self.outbox.wake,
+            on_agenda=self._agenda_changed,
             wake=self.dispatch.wake,
         )
-        self.timers = Timers(self.ledger, self.clock, self._end_wait, look_every=LEASE)
+        self.timers = Timers(
+            self.ledger,
+            Desk(self.links, sealer, events, self.policy, (), Terms(self._entry)),
+            self.clock,
+            self._end_wait,
+            on_deliveries=self.dispatch.wake,
+            on_events=self.outbox.wake,
+            look_every=LEASE,
+        )
         self.intake = Intake(
             self.ledger,
             self.links,
@@ -119,7 +130,8 @@ class World:
             gap_wait=GAP_WAIT,
             on_deliveries=self.dispatch.wake,
             on_events=self.outbox.wake,
-            on_hold=self.timers.wake,
+            on_agenda=self.timers.wake,
+            on_withdrawn=self.dispatch.withdraw,
         )
 
     async def prepare(self) -> None:
@@ -170,6 +182,12 @@ class World:
         for publication in publications:
             self.trail.hear(publication)
         return await self.gemeenten.publish(publications)
+
+    def _entry(self, id_: str) -> Creditor | None:
+        return self.links.register.by_id.get(id_)
+
+    def _agenda_changed(self) -> None:
+        self.timers.wake()
 
     async def _end_wait(self, gemeente: str, kenmerk: str) -> None:
         await self.intake.end_wait(gemeente, kenmerk)

@@ -3,14 +3,17 @@
 import msgspec
 import pytest
 
+from gateway.core.case import Delivery, Key
 from gateway.core.creditor import Creditor, CreditorId, Register
+from gateway.core.errors import Code
 from gateway.core.lane import BLOCKS_AT_MOST
 from gateway.core.lifecycle import SETTLED, TOLD, State
 from gateway.core.notice import CreditorRef, Notice, Progress
-from gateway.core.route import Earlier, Key, named_twice, predecessor, route_notice, route_progress, unchanged
+from gateway.core.route import named_twice, overtaken, predecessor, route_follow_up, route_notice, unchanged
 from tests.core import examples
 
 NOW = 1_800_000_000_000_000
+ZORG: Key = ("zorg", None)
 OPEN = set(State) - SETTLED
 LOST = SETTLED - TOLD
 REGISTER = Register(
@@ -40,16 +43,25 @@ def earlier(
     versie: int = 1,
     age: int = 0,
     digest: bytes = b"a",
-) -> Earlier:
+) -> Delivery:
     identifier = f"{creditor}/{agent_for}/{soort}/{versie}"
-    return Earlier(identifier, creditor, agent_for, soort, versie, state, NOW - age, digest)
+    return Delivery(
+        id=identifier,
+        creditor=creditor,
+        agent_for=agent_for,
+        soort=soort,
+        versie=versie,
+        state=state,
+        created_at=NOW - age,
+        view_digest=digest,
+    )
 
 
-def told(message: Progress, *before: Earlier) -> tuple[set[Key], tuple[str, ...]]:
+def told(message: Progress, *before: Delivery) -> tuple[set[Key], tuple[str, ...]]:
     """Who gets the message, and who was never told."""
     refs = {name: CreditorRef(name) for name in REGISTER.by_id}
-    routing, not_told = route_progress(message, before, refs, REGISTER)
-    return {one.key for one in routing.addressees}, not_told
+    routing = route_follow_up(message, before, refs, REGISTER)
+    return {one.key for one in routing.addressees}, routing.not_told
 
 
 # -- a kennisgeving --------------------------------------------------------------------------------------------------
@@ -101,9 +113,50 @@ def test_progress_goes_to_everyone_who_was_told_or_will_be(state: State) -> None
     assert told(progress(), *before) == ({("energie", None), ("bank", None), ("incasso", "bank")}, ())
 
 
-@pytest.mark.parametrize("state", sorted(LOST))
-def test_who_could_not_be_told_is_not_told_the_progress_either_and_is_named(state: State) -> None:
-    assert told(progress(), earlier("energie", state), earlier("zorg")) == ({("zorg", None)}, ("energie",))
+def test_who_could_not_be_told_is_not_told_the_progress_either_and_is_named() -> None:
+    assert told(progress(), earlier("energie", State.FAILED), earlier("zorg")) == ({("zorg", None)}, ("energie",))
+
+
+def test_who_was_withdrawn_hears_no_more_and_is_refused_where_it_is_named() -> None:
+    before = earlier("energie", State.WITHDRAWN), earlier("zorg"), earlier("zorg", soort="intrekking", versie=2)
+    assert told(progress(), *before, earlier("bank")) == ({("bank", None)}, ())
+    refs = {name: CreditorRef(name) for name in REGISTER.by_id}
+    routing = route_follow_up(progress("energie", "zorg", "bank"), before, refs, REGISTER)
+    assert routing.refused == (("energie", Code.AFTER_WITHDRAWAL), ("zorg", Code.AFTER_WITHDRAWAL))
+    again = route_notice(notice("zorg", "bank"), REGISTER, before, refs)
+    assert ([one.key for one in again.addressees], again.refused) == (
+        [("bank", None), ("incasso", "bank")],
+        (("zorg", Code.AFTER_WITHDRAWAL),),
+    )
+
+
+def test_a_later_kennisgeving_also_goes_to_who_was_told_before_and_is_not_named() -> None:
+    refs = {name: CreditorRef(name) for name in REGISTER.by_id}
+    before = earlier("energie"), earlier("incasso", agent_for="bank"), earlier("bank", State.FAILED)
+    routing = route_notice(notice("zorg"), REGISTER, before, refs)
+    assert [one.key for one in routing.addressees] == [("zorg", None), ("energie", None), ("incasso", "bank")]
+
+
+@pytest.mark.parametrize(
+    ("soort", "version", "is_overtaken"),
+    [
+        ("voortgang", 2, True),
+        ("voortgang", 4, False),
+        ("kennisgeving", 2, False),
+        ("verlenging", 2, False),
+        ("intrekking", 2, False),
+    ],
+)
+def test_a_late_message_does_not_undo_a_newer_one_of_its_kind(soort: str, version: int, is_overtaken: bool) -> None:
+    assert (
+        overtaken(ZORG, soort, version, [earlier("zorg"), earlier("zorg", soort="voortgang", versie=3)]) is is_overtaken
+    )
+
+
+def test_after_an_ending_only_a_withdrawal_may_come_late() -> None:
+    ending = earlier("zorg", soort="beeindiging", versie=5)
+    late = {soort: overtaken(ZORG, soort, 3, [ending]) for soort in ("kennisgeving", "verlenging", "intrekking")}
+    assert late == {"kennisgeving": True, "verlenging": True, "intrekking": False}
 
 
 def test_one_kennisgeving_that_arrived_is_enough() -> None:
@@ -118,7 +171,7 @@ def test_progress_for_some_goes_to_those_with_their_agents_and_names_who_was_nev
 
 
 def test_progress_for_names_the_register_does_not_have_or_has_twice_says_so() -> None:
-    routing, _ = route_progress(progress("energie", "niemand", "kvk:68750110"), (), {}, REGISTER)
+    routing = route_follow_up(progress("energie", "niemand", "kvk:68750110"), (), {}, REGISTER)
     assert routing.unknown == ("niemand",)
     assert [(one.pad, str(one.code)) for one in routing.violations] == [("/data/schuldeisers/2", "schuldeiser_dubbel")]
 
@@ -128,8 +181,6 @@ def test_a_creditor_that_has_left_the_register_is_passed_over() -> None:
 
 
 # -- order -----------------------------------------------------------------------------------------------------------
-
-ZORG: Key = ("zorg", None)
 
 
 @pytest.mark.parametrize("state", State)

@@ -22,7 +22,7 @@ TODAY = date(2026, 11, 23)
 GEMEENTE = Sender("Gemeente Proef", "00000099000000599000", ("0599", "0363"), "gem-0599", "gem-0599")
 PAUSE_BUTTON = Sender("Pauzeknop", "00000099000000777000", ())
 NOTICE = examples.read("kennisgeving-vol")
-NOT_YET = {"verlenging", "beeindiging", "intrekking", "pauzeverzoek"}
+NOT_YET = {"pauzeverzoek"}
 
 Found = set[tuple[str, str]]
 Change = Callable[[dict[str, Any]], object]

@@ -152,7 +152,7 @@ async def open_desk(ledger_url: str, clock: StandingClock | None = None) -> Asyn
         gap_wait=900,
         on_deliveries=lambda _lanes: None,
         on_events=lambda: None,
-        on_hold=lambda: None,
+        on_agenda=lambda: None,
     )
     try:
         yield Desk(intake, ledger, clock, events, links)

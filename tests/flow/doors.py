@@ -205,8 +205,8 @@ async def open_doors(
     keys, ledger = Keys(os.urandom(32)), Ledger(ledger_url)
     sealer = Sealer(keys)
     events = Events("00000099000000001000", sealer)
-    testimony = Testimony(sealer, events, keys.derive("antwoordpagina"))
     links = Links({})
+    testimony = Testimony(sealer, events, keys.derive("antwoordpagina"), lambda: links.register)
     await links.load([_with_key(one, directory, secrets[one.id]) for one in CREDITORS], [])
     intake = Intake(
         ledger,
@@ -221,7 +221,7 @@ async def open_doors(
         gap_wait=900,
         on_deliveries=lambda _lanes: None,
         on_events=lambda: None,
-        on_hold=lambda: None,
+        on_agenda=lambda: None,
     )
     receipts = Receipts(
         ledger,

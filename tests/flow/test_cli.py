@@ -31,10 +31,11 @@ from tests.flow.desk import NOTICE
 from tests.servers import free_port
 
 KENNISGEVING = Path(sys.executable).with_name("kennisgeving")
-ABSENT_YET = ("werkbak", "overzicht", "bewijs", "adapter", "sandbox", "simulate")
+ABSENT_YET = ("overzicht", "bewijs", "adapter", "sandbox", "simulate")
 HELPS = (
     *(["demo"], ["serve"], ["check"], ["validate"], ["publish"], ["schuldeisers", "apply"], ["schuldeisers", "list"]),
     *(["dossier", "show"], ["bezorging", "list"], ["bezorging", "show"], ["certs", "dev"]),
+    *(["werkbak", "list"], ["werkbak", "show"], ["werkbak", "done"], ["werkbak", "assign"]),
 )
 SENDER = """
 [[afzender]]
@@ -181,6 +182,14 @@ def test_what_is_not_built_is_absent(name: str, capsys: pytest.CaptureFixture[st
         ["serve", "--onzin"],
         ["bezorging", "onzin"],
         ["bezorging", "list", "--toestand", "onzin"],
+        ["werkbak"],
+        ["werkbak", "list", "--soort", "onzin"],
+        ["werkbak", "list", "--aantal", "0"],
+        ["werkbak", "done", "x"],
+        ["werkbak", "done", "x", "--reden", " "],
+        ["werkbak", "done", "x", "--reden", "gebeld", "--door", "gateway"],
+        ["werkbak", "assign", "x"],
+        ["werkbak", "assign", "x", "Noor", "--reden", ""],
         ["dossier", "show"],
         ["dossier", "show", "Amsterdam", "D-1"],
         ["validate"],
@@ -331,7 +340,14 @@ def listed(installation: Installation) -> set[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["schuldeisers", "list"], ["dossier", "show", "0363", "D-1"], ["bezorging", "list"], ["bezorging", "show", "x"]],
+    [
+        ["schuldeisers", "list"],
+        ["dossier", "show", "0363", "D-1"],
+        ["bezorging", "list"],
+        ["bezorging", "show", "x"],
+        ["werkbak", "list"],
+        ["werkbak", "done", "x", "--reden", "gebeld"],
+    ],
     ids=" ".join,
 )
 def test_looking_makes_no_ledger(installation: Installation, arguments: list[str]) -> None:
@@ -419,6 +435,21 @@ def shown_to_people(installation: Installation, lines: list[dict[str, Any]]) -> 
     assert f"Meer: --na {first}" in page
     for missing in (["dossier", "show", "0363", "SHV-2"], ["bezorging", "show", "onbekend"]):
         assert installation.run(*missing).returncode == 1
+
+
+async def test_a_task_of_a_gateway_that_runs_is_found_and_closed(installation: Installation) -> None:
+    installation.write("bericht.json", notice(schuldeisers=[{"schuldeiser": "kvk:00000000"}]))
+    await installation.arun("publish", "bericht.json")
+    async with installation.serving(), asyncio.timeout(30):
+        while not (tasks := json.loads((await installation.arun("werkbak", "list", "--json")).stdout)):
+            await asyncio.sleep(0.05)
+        ((task, about),) = [(one["taak"], (one["soort"], one["gemeente"], one["schuldeiser"])) for one in tasks]
+        assert about == ("schuldeiser_onbekend", "0363", "kvk:00000000")
+        done = await installation.arun("werkbak", "done", task, "--reden", "staat nu in het register")
+        assert (done.returncode, errors(done)) == (0, "")
+        again = await installation.arun("werkbak", "done", task, "--reden", "nog eens")
+        assert (again.returncode, "al afgehandeld" in errors(again)) == (1, True)
+        assert json.loads((await installation.arun("werkbak", "list", "--json")).stdout) == []
 
 
 def test_serve_lists_every_wrong_setting_as_log_lines(installation: Installation) -> None:

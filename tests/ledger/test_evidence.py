@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from sqlalchemy import Connection, insert, select, update
 
+from gateway.core.answer import Said
 from gateway.core.lifecycle import Happening, State
 from gateway.ledger import evidence
 from gateway.ledger.engine import Contention, Ledger
@@ -76,7 +77,7 @@ def judge(
             "answer": b"a",
             "received_at": NOW,
         }
-        return Record(row, Happening.CONFIRMING_ANSWER, state, 3, decision)
+        return Record(row, Happening.CONFIRMING_ANSWER, state, 3, Said(decision))
 
     return judged
 

@@ -17,7 +17,9 @@ def quoted(states: object) -> str:
 LOST = f"""
 delivery.state NOT IN ({quoted(TERMINAL)}) AND delivery.next_action_at IS NULL
 AND (delivery.waits_for IS NULL OR NOT EXISTS (SELECT 1 FROM delivery AS one WHERE one.id = delivery.waits_for))
-AND delivery.state NOT IN ({quoted(AWAITING_ANSWER)})
+AND NOT (delivery.state IN ({quoted(AWAITING_ANSWER)}) AND (
+    EXISTS (SELECT 1 FROM dossier WHERE dossier.id = delivery.dossier_id AND review_at IS NOT NULL)
+    OR EXISTS (SELECT 1 FROM nudge WHERE nudge.dossier_id = delivery.dossier_id)))
 AND NOT EXISTS (SELECT 1 FROM task WHERE task.delivery_id = delivery.id AND task.closed_at IS NULL)
 """  # noqa: S608
 """Of a row of `delivery`: nobody will ever look at it again."""

@@ -39,12 +39,11 @@ class Withdrawal(Struct, frozen=True):
 
 
 class Watch:
-    """`tells_delay`: this gateway reports what is late, so that I16 can be asked of it."""
+    """Remembers every delivery, so that each look costs no more than what is new."""
 
-    def __init__(self, verdict: Verdict, policy: Policy, *, tells_delay: bool) -> None:
+    def __init__(self, verdict: Verdict, policy: Policy) -> None:
         self._verdict = verdict
         self._policy = policy
-        self._tells_delay = tells_delay
         self.lives: dict[str, Life] = {}
         self.reported: set[str] = set()
         """Deliveries of which the gemeente knows that they are late."""
@@ -75,8 +74,7 @@ class Watch:
             life = Life(*fields)
             self._deliveries = nr
             self.lives[life.id] = life
-            if self._tells_delay:
-                heappush(self._late, (life.created_at + REPORTED_WITHIN, life.id))
+            heappush(self._late, (life.created_at + REPORTED_WITHIN, life.id))
         return [row[1] for row in rows]
 
     def _new_messages(self, ledger: Connection) -> None:

@@ -1,0 +1,240 @@
+"""The agenda of dossiers: which are to be looked at, everything that decides about them, and what came of it.
+
+A dossier is looked at when its `review_at` has come, or when it was nudged: whatever changes something in a dossier
+leaves a row, an insert that waits for nobody. Dossiers are locked while they are looked at; those that another gateway
+looks at are skipped, so that what is due is done once.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
+
+from msgspec import Struct, field
+from sqlalchemy import Connection, delete, func, or_, select
+
+from gateway.core.case import Case, Delivery
+from gateway.core.lifecycle import TERMINAL, Happening, State
+from gateway.ledger.among import among
+from gateway.ledger.bulk import insert_rows, update_rows
+from gateway.ledger.deliveries import delivery_of
+from gateway.ledger.outbox import Event, add_events
+from gateway.ledger.queue import Lane
+from gateway.ledger.schema import attempt, delivery, dossier, message, milestone, nudge, payload, task, transition
+from gateway.ledger.tasks import Task, add_tasks, close_tasks
+
+Row = dict[str, object]
+
+
+class Open(Struct, frozen=True):
+    """A dossier under lock. `rows`: of its deliveries, by id; `key`: its wrapped data key."""
+
+    id: str
+    gemeente: str
+    kenmerk: str
+    key: bytes
+    review_at: int | None
+    case: Case
+    rows: dict[str, Any]
+
+
+class Move(Struct, frozen=True):
+    """A delivery that time moves, or a decision that was given elsewhere in its dossier; `changes`: other columns."""
+
+    delivery: Delivery
+    happening: Happening
+    after: State
+    cause: str | None = None
+    changes: Row = field(default_factory=dict)
+
+
+class Writes(Struct):
+    """What came of a look at some dossiers, at the instant `at` (epoch µs)."""
+
+    at: int
+    moves: list[Move] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
+    """ids of deliveries that wait no more"""
+    deliveries: list[Row] = field(default_factory=list)
+    payloads: list[Row] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
+    closures: list[tuple[str, str, str]] = field(default_factory=list)
+    """(delivery id, soort, reason) of tasks whose cause went away"""
+    marks: list[Row] = field(default_factory=list)
+    review_at: dict[str, int | None] = field(default_factory=dict)
+
+
+ViewOf = Callable[[Delivery], bytes]
+"""The sealed view of a delivery."""
+Look = Callable[[Sequence[Open], ViewOf], Writes]
+"""Decides about dossiers."""
+
+
+def nudge_dossiers(connection: Connection, ids: Collection[str], at: int) -> None:
+    """Something changed in these dossiers: their agenda must be looked at soon."""
+    insert_rows(connection, nudge, [{"dossier_id": id_, "at": at} for id_ in dict.fromkeys(ids)])
+
+
+def next_look(connection: Connection) -> tuple[int | None, int | None]:
+    """The earliest `review_at`, and the instant of the oldest nudge (epoch µs)."""
+    due = connection.scalar(select(func.min(dossier.c.review_at)).where(dossier.c.review_at.is_not(None)))
+    oldest = connection.scalar(select(nudge.c.at).order_by(nudge.c.nr).limit(1))
+    return due, oldest
+
+
+def look(connection: Connection, now: int, nudged_by: int, limit: int, decide: Look) -> tuple[int, list[Lane]]:
+    """Look at up to `limit` dossiers that are due, or were nudged at or before `nudged_by`. Returns how many were
+    looked at, and the lanes that have work because of it."""
+    ids = _wanted(connection, now, nudged_by, limit)
+    opened = _open(connection, ids) if ids else []
+    if not opened:
+        return 0, []
+    writes = decide(opened, lambda one: _view(connection, one))
+    return len(opened), _write(connection, writes, opened)
+
+
+def _wanted(connection: Connection, now: int, nudged_by: int, limit: int) -> list[str]:
+    nudged = connection.execute(
+        select(nudge.c.dossier_id).where(nudge.c.at <= nudged_by).order_by(nudge.c.nr).limit(limit)
+    ).scalars()
+    due = connection.execute(
+        select(dossier.c.id).where(dossier.c.review_at <= now).order_by(dossier.c.review_at).limit(limit)
+    ).scalars()
+    return list(dict.fromkeys([*due, *nudged]))[:limit]
+
+
+def _open(connection: Connection, ids: Sequence[str]) -> list[Open]:
+    """Lock these dossiers, take their nudges off, and read; what commits a change after this nudges again."""
+    rows = connection.execute(
+        select(dossier).where(among(dossier.c.id, ids)).order_by(dossier.c.id).with_for_update(skip_locked=True)
+    ).all()
+    locked = [row.id for row in rows]
+    connection.execute(delete(nudge).where(among(nudge.c.dossier_id, locked)))
+    deliveries = _by_dossier(connection.execute(_deliveries(locked)))
+    messages = _by_dossier(
+        connection.execute(
+            select(message.c.dossier_id, message.c.soort, message.c.versie, message.c.received_at).where(
+                among(message.c.dossier_id, locked), message.c.hold_until.is_(None)
+            )
+        )
+    )
+    marks = _by_dossier(connection.execute(select(milestone).where(among(milestone.c.dossier_id, locked))))
+    tasks = _by_dossier(
+        connection.execute(select(task).where(among(task.c.dossier_id, locked), task.c.closed_at.is_(None)))
+    )
+    waited_for = [row.waits_for for of_one in deliveries.values() for row in of_one if row.soort == "intrekking"]
+    under_way, arrived = _ends_of_attempts(connection, [id_ for id_ in waited_for if id_])
+    return [
+        Open(
+            row.id,
+            row.gemeente,
+            row.kenmerk,
+            row.key,
+            row.review_at,
+            _case(row, deliveries, messages, marks, tasks, under_way, arrived),
+            {one.id: one for one in deliveries.get(row.id, ())},
+        )
+        for row in rows
+    ]
+
+
+def _deliveries(dossiers: Collection[str]) -> Any:
+    """Those that may still matter: follow-ups that only inform are left out once they are over."""
+    matters = or_(delivery.c.soort != "voortgang", delivery.c.state.not_in([str(state) for state in TERMINAL]))
+    wanted = select(delivery).where(among(delivery.c.dossier_id, dossiers), matters)
+    return wanted.order_by(delivery.c.id).with_for_update()
+
+
+def _ends_of_attempts(connection: Connection, ids: Collection[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Of these deliveries: those with an attempt that has not ended, and those that may have arrived."""
+    if not ids:
+        return frozenset(), frozenset()
+    rows = connection.execute(
+        select(attempt.c.delivery_id, attempt.c.outcome).where(among(attempt.c.delivery_id, ids))
+    ).all()
+    under_way = frozenset(row.delivery_id for row in rows if row.outcome is None)
+    arrived = frozenset(row.delivery_id for row in rows if row.outcome in ("overgedragen", "onzeker"))
+    return under_way, arrived
+
+
+_NEWS = frozenset({"kennisgeving", "voortgang", "verlenging"})
+
+
+def _case(
+    row: Any,
+    deliveries: dict[str, list[Any]],
+    messages: dict[str, list[Any]],
+    marks: dict[str, list[Any]],
+    tasks: dict[str, list[Any]],
+    under_way: frozenset[str],
+    arrived: frozenset[str],
+) -> Case:
+    said = messages.get(row.id, [])
+    return Case(
+        id=row.id,
+        deliveries=tuple(map(delivery_of, deliveries.get(row.id, ()))),
+        withdrawn_at=row.withdrawn_at,
+        last_news_at=max((one.received_at for one in said if one.soort in _NEWS), default=0),
+        notice_version=max((one.versie for one in said if one.soort == "kennisgeving"), default=0),
+        marks=frozenset((one.name, one.subject) for one in marks.get(row.id, ())),
+        tasks=frozenset((one.delivery_id, one.soort) for one in tasks.get(row.id, ()) if one.delivery_id),
+        under_way=under_way,
+        may_have_arrived=arrived,
+    )
+
+
+def _by_dossier(rows: Iterable[Any]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for row in rows:
+        found.setdefault(row.dossier_id, []).append(row)
+    return found
+
+
+def _view(connection: Connection, one: Delivery) -> bytes:
+    sealed: bytes = connection.execute(
+        select(payload.c.sealed).where(payload.c.owner == one.id, payload.c.kind == "aanzicht")
+    ).scalar_one()
+    return sealed
+
+
+def _write(connection: Connection, writes: Writes, opened: Sequence[Open]) -> list[Lane]:
+    insert_rows(connection, delivery, writes.deliveries)
+    insert_rows(connection, payload, writes.payloads)
+    lanes = [(str(row["creditor"]), str(row["channel"])) for row in writes.deliveries]
+    _move(connection, writes)
+    if writes.released:
+        freed = [{"id": id_, "waits_for": None, "next_action_at": writes.at} for id_ in writes.released]
+        update_rows(connection, delivery, ("id",), freed)
+        rows = {id_: row for one in opened for id_, row in one.rows.items()}
+        lanes += [(rows[id_].creditor, rows[id_].channel) for id_ in writes.released]
+    insert_rows(connection, milestone, writes.marks)
+    before = {one.id: one.review_at for one in opened}
+    moved = [{"id": id_, "review_at": at} for id_, at in writes.review_at.items() if before[id_] != at]
+    update_rows(connection, dossier, ("id",), moved)
+    add_events(connection, writes.events)
+    add_tasks(connection, writes.tasks)
+    close_tasks(connection, writes.closures, writes.at)
+    return lanes
+
+
+def _move(connection: Connection, writes: Writes) -> None:
+    alike: dict[tuple[str, ...], list[Row]] = {}
+    for move in writes.moves:
+        values = {"id": move.delivery.id, "state": move.after, "next_action_at": None, "waits_for": None}
+        alike.setdefault(tuple(move.changes), []).append(values | move.changes)
+    for rows in alike.values():
+        update_rows(connection, delivery, ("id",), rows)
+    insert_rows(
+        connection,
+        transition,
+        [
+            {
+                "delivery_id": move.delivery.id,
+                "at": writes.at,
+                "happening": move.happening,
+                "before": move.delivery.state,
+                "after": move.after,
+                "cause": move.cause,
+            }
+            for move in writes.moves
+        ],
+    )
