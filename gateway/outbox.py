@@ -51,6 +51,7 @@ class Outbox:
         *,
         lease: float,
         sweep: float = SWEEP,
+        linger: float = LINGER,
     ) -> None:
         self._ledger = ledger
         self._events = events
@@ -58,6 +59,7 @@ class Outbox:
         self._publish = publish
         self._lease = int(lease * SECOND)
         self._sweep = sweep
+        self._linger = linger
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
 
@@ -90,7 +92,7 @@ class Outbox:
                 await self._wake.wait()
         except TimeoutError:
             return
-        await asyncio.sleep(LINGER)
+        await asyncio.sleep(self._linger)
 
     async def _round(self) -> int:
         """One batch: take, publish, mark. Returns how many were taken."""

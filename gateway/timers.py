@@ -8,6 +8,8 @@ survive a restart, and what became due in the meantime is done in its order. Sev
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
+from sqlalchemy import Connection
+
 from gateway.chores import Desk, carry_out
 from gateway.clock import Clock
 from gateway.core.lane import SECOND
@@ -28,7 +30,8 @@ BATCH = 50
 
 
 class Timers:
-    """`end_wait` processes what a dossier (gemeente, dossierkenmerk) had on hold; `look_every` in seconds."""
+    """`end_wait` processes what a dossier (gemeente, dossierkenmerk) had on hold; `look_every` and `gather` in
+    seconds."""
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class Timers:
         on_deliveries: Callable[[Iterable[Lane]], None],
         on_events: Callable[[], None],
         look_every: float = LOOK_EVERY,
+        gather: float = GATHER,
     ) -> None:
         self._ledger = ledger
         self._desk = desk
@@ -48,6 +52,9 @@ class Timers:
         self._on_deliveries = on_deliveries
         self._on_events = on_events
         self._look_every = look_every
+        self._gather = gather
+        self._next_hold: int | None = 0
+        """When the first message has waited long enough, as far as is known (epoch µs)."""
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -67,13 +74,14 @@ class Timers:
                     await self._wake.wait()
             except TimeoutError:
                 continue
-            await asyncio.sleep(GATHER)
+            await asyncio.sleep(self._gather)
 
     async def _round(self) -> float:
         """Process what is due; returns seconds until there is something again."""
         now = self._clock.micros()
-        for gemeente, kenmerk in await self._ledger.run(rows.overdue_holds, now, BATCH):
-            await self._end_wait(gemeente, kenmerk)
+        if self._next_hold is not None and self._next_hold <= now:
+            for gemeente, kenmerk in await self._ledger.run(rows.overdue_holds, now, BATCH):
+                await self._end_wait(gemeente, kenmerk)
         looked_at = BATCH
         while looked_at == BATCH:
             looked_at = await self._look()
@@ -86,7 +94,7 @@ class Timers:
         def decide(opened: Iterable[agenda.Open], view_of: agenda.ViewOf) -> agenda.Writes:
             return carry_out(self._desk, list(opened), view_of, now)
 
-        gathered = now - int(GATHER * SECOND)
+        gathered = now - int(self._gather * SECOND)
         looked_at, lanes = await self._ledger.run(agenda.look, now, gathered, BATCH, decide)
         if looked_at:
             self._on_deliveries(lanes)
@@ -94,9 +102,13 @@ class Timers:
         return looked_at
 
     async def _idle_for(self) -> float:
-        hold = await self._ledger.run(rows.next_hold)
-        review, nudged = await self._ledger.run(agenda.next_look)
-        gathered = None if nudged is None else nudged + int(GATHER * SECOND)
-        due = [at for at in (hold, review, gathered) if at is not None]
+        self._next_hold, review, nudged = await self._ledger.run(_next)
+        gathered = None if nudged is None else nudged + int(self._gather * SECOND)
+        due = [at for at in (self._next_hold, review, gathered) if at is not None]
         wait = (min(due) - self._clock.micros()) / SECOND if due else self._look_every
-        return min(self._look_every, max(GATHER / 10, wait))
+        return min(self._look_every, max(self._gather / 10, wait))
+
+
+def _next(connection: Connection) -> tuple[int | None, int | None, int | None]:
+    """When the next hold ends and the next dossier is due, and the instant of the oldest nudge (epoch µs)."""
+    return rows.next_hold(connection), *agenda.next_look(connection)

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from random import Random
 
 import msgspec
@@ -21,6 +22,7 @@ from gateway.contract import (
     Transient,
     Uncertain,
 )
+from gateway.core.deadlines import AMSTERDAM, is_working_day
 from gateway.core.lane import SECOND, expects_answer
 from gateway.simulation.temper import DAY, HOUR, Attitude, Reaction, Temper, attitude
 
@@ -48,8 +50,8 @@ class Sighting(Struct, frozen=True):
     first: bool
 
 
-Send = Callable[[float, Inbound], None]
-"""Sends something to the gateway after so many seconds."""
+Send = Callable[[int, Inbound], None]
+"""Sends something to the gateway at an instant (epoch µs)."""
 
 
 class Chances(Struct, frozen=True):
@@ -149,8 +151,23 @@ class SimulatedCreditor:
         inbound = Inbound(
             reaction.kind, self.name, delivery, f"{self.name}:{delivery}:{nr}", answer or b"ontvangen", answer
         )
+        now = self._clock.micros()
         for seconds in (reaction.after, *(reaction.after + later for later in reaction.again)):
-            self._send(seconds, inbound)
+            at = now + int(seconds * SECOND)
+            self._send(office_hour(at) if reaction.kind == "answer" else at, inbound)
+
+
+def office_hour(at: int) -> int:
+    """Decisions leave on the hour, on working days between nine and five: the first such instant from `at` on."""
+    hour = int(HOUR) * SECOND
+    at = -(-at // hour) * hour
+    while not _is_open(datetime.fromtimestamp(at // SECOND, AMSTERDAM)):
+        at += hour
+    return at
+
+
+def _is_open(moment: datetime) -> bool:
+    return 9 <= moment.hour <= 17 and is_working_day(moment.date())
 
 
 def outages(chance: Random, start: int, days: int) -> list[tuple[int, int]]:

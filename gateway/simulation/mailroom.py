@@ -3,37 +3,38 @@
 from collections.abc import Callable
 from sqlite3 import Connection
 
-from gateway.clock import Clock
+import msgspec
+
 from gateway.contract import Inbound
-from gateway.core.lane import SECOND
 from gateway.receipts import Receipts
 from gateway.simulation.agenda import Agenda
-from gateway.simulation.invariants import Verdict
+from gateway.simulation.invariants import Verdict, Watch
 
 
 class Mailroom:
     """`ledger` gives a connection to read from."""
 
-    def __init__(self, agenda: Agenda, clock: Clock, verdict: Verdict, ledger: Callable[[], Connection]) -> None:
+    def __init__(self, agenda: Agenda, verdict: Verdict, watch: Watch, ledger: Callable[[], Connection]) -> None:
         self._agenda = agenda
-        self._clock = clock
         self._verdict = verdict
+        self._watch = watch
         self._ledger = ledger
         self._had: set[str] = set()
         self.receipts: Receipts | None = None
         """To be set before anything arrives."""
 
-    def send(self, seconds: float, inbound: Inbound) -> None:
+    def send(self, at: int, inbound: Inbound) -> None:
         async def deliver() -> None:
             await self._deliver(inbound)
 
-        self._agenda.at(self._clock.micros() + int(seconds * SECOND), deliver)
+        self._agenda.at(at, deliver)
 
     async def _deliver(self, inbound: Inbound) -> None:
         if self.receipts is None:
             raise TypeError("nobody receives")
         again = inbound.source in self._had
         self._had.add(inbound.source)
+        self._note_transfer(inbound)
         before = self._marks() if again else None
         verdict = await self.receipts.receive(inbound)
         if before is not None:
@@ -42,6 +43,12 @@ class Mailroom:
                 self._verdict.broken("I13", f"bezorging {inbound.delivery}: hetzelfde antwoord telde nog eens")
         elif verdict.kind != "recorded":
             self._verdict.broken("I13", f"bezorging {inbound.delivery}: een antwoord is niet vastgelegd")
+
+    def _note_transfer(self, inbound: Inbound) -> None:
+        """To whom a claim goes will have to be told."""
+        agent = msgspec.json.decode(inbound.answer).get("naar") if inbound.answer else None
+        if agent is not None:
+            self._watch.transferred(inbound.delivery, agent)
 
     def _marks(self) -> tuple[int, ...]:
         row: tuple[int, ...] = self._ledger().execute(_MARKS).fetchone()

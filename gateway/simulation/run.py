@@ -4,6 +4,7 @@ import asyncio
 import gc
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -45,12 +46,24 @@ async def _run(plan: Plan, directory: Path, on_month: Progress) -> Report:
         await world.prepare()
         _plan_stories(world)
         _plan_days(world, on_month)
-        gc.freeze()  # the stories stay until the end; to look through them again and again finds nothing
-        await _until_ended(world)
+        with _few_collections():
+            await _until_ended(world)
         return report(world)
     finally:
-        gc.unfreeze()
         await world.aclose()
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """What the run remembers stays until its end: to look through it again and again finds nothing, and takes long."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(before[0] * 20, before[1], before[2] * 10)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 async def _until_ended(world: World) -> None:

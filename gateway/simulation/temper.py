@@ -87,7 +87,7 @@ def _twice(chance: Random, today: date) -> tuple[Reaction, ...]:
 
 def _receipt(chance: Random) -> Reaction:
     again = (HOUR,) if chance.random() < 0.1 else ()
-    return Reaction(chance.uniform(1, 90) * MINUTE, "receipt", None, again)
+    return Reaction(chance.choice((MINUTE, HOUR)), "receipt", None, again)
 
 
 def _decision(chance: Random, today: date) -> dict[str, object]:

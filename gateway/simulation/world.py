@@ -44,6 +44,8 @@ OIN = "00000099000000001000"
 LEASE = DAY
 """Seconds. Nobody else works on this ledger, so nothing is to be found that was not told at once: every look that only
 serves several gateways is far apart."""
+GATHER = 60.0
+"""Seconds that changes gather before dossiers are looked at, and events before they are published."""
 ATTEMPT_TIMEOUT = 30.0
 GAP_WAIT = 900.0
 
@@ -66,14 +68,15 @@ class World:
         self.ended = asyncio.Event()
         self.policy = Policy()
         self.verdict = Verdict(self.clock.micros, self.ended.set)
-        self.watch = Watch(self.verdict, self.policy)
-        self.ledger = LedgerInPlace(file, within=plan.within, after=self._look)
         self.creditors = register(plan.seed)
-        self.gemeenten = Gemeenten(self.verdict, self.watch, Register(self.creditors))
+        self.ledger = LedgerInPlace(file, within=plan.within, after=self._look)
+        entries = Register(self.creditors)
+        self.watch = Watch(self.verdict, self.policy, entries)
+        self.gemeenten = Gemeenten(self.verdict, self.watch, entries, self._raw)
         self.sightings = Sightings(self.verdict, self._raw)
         self.trail = Trail()
         self.agenda = Agenda(self.clock)
-        self.mailroom = Mailroom(self.agenda, self.clock, self.verdict, self._raw)
+        self.mailroom = Mailroom(self.agenda, self.verdict, self.watch, self._raw)
         self._build(Random(f"{plan.seed}:gateway"))
 
     def _build(self, chance: Random) -> None:
@@ -83,7 +86,7 @@ class World:
         events = Events(OIN, sealer)
         self.links = Links(self._channels())
         testimony = Testimony(sealer, events, keys.derive("antwoordpagina"), lambda: self.links.register)
-        self.outbox = Outbox(self.ledger, events, self.clock, self._publish, lease=LEASE, sweep=LEASE)
+        self.outbox = Outbox(self.ledger, events, self.clock, self._publish, lease=LEASE, sweep=LEASE, linger=GATHER)
         self.dispatch = Dispatch(
             self.ledger,
             self.links,
@@ -116,6 +119,7 @@ class World:
             on_deliveries=self.dispatch.wake,
             on_events=self.outbox.wake,
             look_every=LEASE,
+            gather=GATHER,
         )
         self.intake = Intake(
             self.ledger,

@@ -6,6 +6,7 @@ from sqlite3 import Connection
 
 from msgspec import Struct
 
+from gateway.core.creditor import Register
 from gateway.core.lane import SECOND
 from gateway.core.lifecycle import SETTLED, TERMINAL, State
 from gateway.core.retry import Policy
@@ -41,14 +42,17 @@ class Withdrawal(Struct, frozen=True):
 class Watch:
     """Remembers every delivery, so that each look costs no more than what is new."""
 
-    def __init__(self, verdict: Verdict, policy: Policy) -> None:
+    def __init__(self, verdict: Verdict, policy: Policy, register: Register) -> None:
         self._verdict = verdict
         self._policy = policy
+        self._register = register
         self.lives: dict[str, Life] = {}
         self.reported: set[str] = set()
         """Deliveries of which the gemeente knows that they are late."""
         self.listed: dict[tuple[str, str, int], frozenset[str]] = {}
         """(gemeente, dossierkenmerk, versie) of withdrawals → the creditors they are limited to."""
+        self.transfers: dict[tuple[str, str], set[str]] = {}
+        """(dossier id, creditor) → the agents to whom that one said its claim went"""
         self._late: list[tuple[int, str]] = []
         self._withdrawals: dict[str, list[Withdrawal]] = {}
         self._on_hold: set[str] = set()
@@ -66,6 +70,11 @@ class Watch:
             self._verify_places(ledger, touched)
         self._verify_reports()
 
+    def transferred(self, delivery_id: str, agent: str) -> None:
+        """This is about to be answered about a delivery."""
+        life = self.lives[delivery_id]
+        self.transfers.setdefault((life.dossier_id, life.agent_for or life.creditor), set()).add(agent)
+
     # -- what is new ------------------------------------------------------------------------------------------------
 
     def _new_deliveries(self, ledger: Connection) -> list[str]:
@@ -74,6 +83,7 @@ class Watch:
             life = Life(*fields)
             self._deliveries = nr
             self.lives[life.id] = life
+            self._verify_agent(life)
             heappush(self._late, (life.created_at + REPORTED_WITHIN, life.id))
         return [row[1] for row in rows]
 
@@ -133,6 +143,18 @@ class Watch:
             and (not withdrawal.creditors or (life.agent_for or life.creditor) in withdrawal.creditors)
             for withdrawal in self._withdrawals.get(life.dossier_id, ())
         )
+
+    def _verify_agent(self, life: Life) -> None:
+        """An agent is told because the register says so, or because the claim went to it."""
+        if life.agent_for is None:
+            return
+        self._verdict.checks["I2"] += 1
+        principal = self._register.by_id.get(life.agent_for)
+        known = set(principal.agents if principal else ()) | self.transfers.get(
+            (life.dossier_id, life.agent_for), set()
+        )
+        if life.creditor not in known:
+            self._verdict.broken("I2", f"bezorging {life.id}: {life.creditor} had niets te horen")
 
     def _verify_places(self, ledger: Connection, touched: Iterable[str]) -> None:
         for identifier in touched:
