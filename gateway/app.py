@@ -31,6 +31,7 @@ from gateway.links import Links
 from gateway.log import logger
 from gateway.net import client_ssl
 from gateway.outbox import Outbox
+from gateway.pause_requests import WaitingRequests
 from gateway.receipts import Receipts
 from gateway.register import creditor_from_json, creditor_to_json, load_channels, read_register
 from gateway.seal import Sealer
@@ -136,11 +137,13 @@ class Gateway:
             on_agenda=self._agenda_changed,
             wake=self.dispatch.wake,
         )
+        self.requests = WaitingRequests(self.ledger, self.events, self.clock, self.outbox.wake)
         self.timers = Timers(
             self.ledger,
             Desk(self.links, self.sealer, self.events, tempo.policy, tempo.closed_days, self._terms()),
             self.clock,
             self._end_wait,
+            self.requests,
             on_deliveries=self.dispatch.wake,
             on_events=self.outbox.wake,
         )

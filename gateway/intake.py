@@ -26,6 +26,7 @@ from gateway.ledger.engine import Contention, Ledger, LedgerAway
 from gateway.ledger.intake import Known, Writes
 from gateway.links import Lane, Links
 from gateway.log import logger
+from gateway.pause_requests import CheckedRequest, checked, take
 from gateway.planning import Checked, Desk, Planner
 from gateway.refusals import Refusal, refuse
 from gateway.seal import SealBroken, Sealer
@@ -76,6 +77,8 @@ class Quarantined(Struct, frozen=True):
 
 
 Verdict = Accepted | Duplicate | Refused | Quarantined
+Read = Checked | CheckedRequest | Refusal
+"""A message that was looked at by itself."""
 
 
 class Intake:
@@ -136,7 +139,7 @@ class Intake:
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
-    def _read(self, arrival: Arrival) -> Checked | Refusal:
+    def _read(self, arrival: Arrival) -> Read:
         """A bug of ours that one message brings out costs that message only: it would come again and again."""
         try:
             return self._judge(arrival)
@@ -153,7 +156,7 @@ class Intake:
                 gemeente=None,
             )
 
-    def _judge(self, arrival: Arrival) -> Checked | Refusal:
+    def _judge(self, arrival: Arrival) -> Read:
         if arrival.attributes is None:
             reading = parse(arrival.body)
         else:
@@ -165,7 +168,7 @@ class Intake:
             judged = check(reading, arrival.sender, self._clock.today())
             if isinstance(judged, Valid):
                 body = arrival.body if arrival.attributes is None else _encode(reading.event)
-                return Checked.of(judged, arrival.sender, body)
+                return checked(judged, arrival.sender, body)
             found = self._with_doubles(judged, reading)
         return Refusal(
             door=arrival.door,
@@ -196,36 +199,39 @@ class Intake:
 
     # -- committing -------------------------------------------------------------------------------------------------
 
-    async def _commit(self, read: Sequence[Checked | Refusal]) -> list[Verdict]:
+    async def _commit(self, read: Sequence[Read]) -> list[Verdict]:
         """One transaction for all of them."""
         if not self._desk.links.is_loaded:
             raise LedgerAway("het register is nog niet geladen")
         now = self._clock.micros()
-        checked = [one for one in read if isinstance(one, Checked)]
-        identities = {(one.source, one.event_id) for one in checked}
-        dossiers = {(one.message.gemeente, one.message.dossier) for one in checked}
+        identities = {(one.source, one.event_id) for one in read if not isinstance(one, Refusal)}
+        dossiers = {(one.message.gemeente, one.message.dossier) for one in read if isinstance(one, Checked)}
+        requests = {one.key for one in read if isinstance(one, CheckedRequest)}
 
         def plan(known: Known) -> tuple[Writes, tuple[Planner, list[Verdict]]]:
             planner = Planner(self._desk, known, now)
-            return planner.writes, (planner, [self._plan(planner, one, now) for one in read])
+            return planner.writes, (planner, [self._plan(planner, known, one, now) for one in read])
 
-        planner, verdicts = await self._ledger.run(intake.accept, identities, dossiers, plan)
+        planner, verdicts = await self._ledger.run(intake.accept, identities, dossiers, plan, requests)
         self._tell(planner)
         for verdict in verdicts:
             _log(verdict)
         return verdicts
 
-    def _plan(self, planner: Planner, one: Checked | Refusal, now: int) -> Verdict:
+    def _plan(self, planner: Planner, known: Known, one: Read, now: int) -> Verdict:
         if isinstance(one, Refusal):
             refuse(self._desk.sealer, self._desk.events, planner.writes, now, one)
             return Quarantined(one.violations[0].code) if one.sender is None else Refused(one.violations)
-        planned = planner.plan(one)
+        if isinstance(one, CheckedRequest):
+            planned = take(self._desk, known, planner.writes, now, one)
+        else:
+            planned = planner.plan(one)
         if planned.violations:
             refuse(self._desk.sealer, self._desk.events, planner.writes, now, one.refused(planned.violations))
             return Refused(planned.violations)
         return Duplicate() if planned.duplicate else Accepted(planned.message_id, planned.held)
 
-    async def _commit_alone(self, one: Checked | Refusal) -> Verdict:
+    async def _commit_alone(self, one: Read) -> Verdict:
         """One message, however often other transactions meet it. What the ledger cannot take at all is refused."""
         for _ in range(CONTENTION_TRIES):
             try:

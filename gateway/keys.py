@@ -1,6 +1,6 @@
 """The key-encryption key (KEK) of this installation, and what hangs from it.
 
-    KEK (32 bytes, a file) ─┬─ wraps (AES-KWP, RFC 5649) ─► one data key per dossier, kept wrapped in its row
+    KEK (32 bytes, a file) ─┬─ wraps (AES-KWP, RFC 5649) ─► a data key per dossier and per pause request, in its row
                             ├─ HKDF "gateway" ─► the cipher of rows that belong to no dossier (spool, refusals)
                             └─ HKDF <label>   ─► subkeys: return paths, token hashes
 

@@ -37,6 +37,7 @@ from gateway.ids import uuid7
 from gateway.keys import Keys
 from gateway.ledger.deliveries import new_row
 from gateway.ledger.intake import DossierRow, Kept, Known, Writes
+from gateway.ledger.pause_requests import Handled
 from gateway.ledger.tasks import Task
 from gateway.links import Lane, Links
 from gateway.refusals import Refusal, refuse
@@ -125,6 +126,8 @@ class Planner:
             same = self._known.versions.get(dossier.id, {}).get(message.version)
             if same is not None:
                 return self._seen(same == checked.hash, Code.VERSION_EXISTS, "/data/versie")
+            if dossier.withdrawn_at is not None:
+                return _after_withdrawal()
         if message.version == 1 and not isinstance(message, Notice):
             return _refused(Code.FIRST_VERSION_NO_NOTICE, "/data/versie", "versie 1 moet een kennisgeving zijn")
         expected = (dossier.versie if dossier else 0) + 1
@@ -185,8 +188,7 @@ class Planner:
         message = checked.message
         known = self._known.dossiers.get((message.gemeente, message.dossier))
         if known is not None and known.withdrawn_at is not None:
-            why = "de kennisgeving van dit dossier is ingetrokken"
-            return _refused(Code.AFTER_WITHDRAWAL, "/data/dossierkenmerk", why)
+            return _after_withdrawal()
         earlier = tuple(self._known.earlier.get(known.id, ())) if known else ()
         routing = self._route(message, known, earlier)
         if routing.violations:
@@ -196,6 +198,7 @@ class Planner:
             self._keep(checked, identifier, dossier, hold_until=None, out_of_order=out_of_order)
         if isinstance(message, Notice):
             self._known.notices.setdefault(dossier.id, []).append(_as_kept(checked, identifier, dossier.id))
+            self._answer_request(message, identifier)
         dossier.versie = max(dossier.versie, message.version)
         self.writes.versions[dossier.id] = dossier.versie
         notice = message if isinstance(message, Notice) else self._notices(dossier)[-1]
@@ -208,6 +211,13 @@ class Planner:
         self._tell(work, routing)
         self._add_tasks(dossier, message, routing)
         return Planned(identifier)
+
+    def _answer_request(self, notice: Notice, identifier: str) -> None:
+        """The pause request that this kennisgeving answers waits no longer."""
+        if notice.request is not None:
+            reason = "De gemeente heeft een kennisgeving gestuurd."
+            handled = Handled(identifier, self._now, "gateway", reason)
+            self.writes.handled.setdefault((notice.gemeente, notice.request), handled)
 
     def _route(self, message: CaseMessage, known: DossierRow | None, earlier: tuple[Delivery, ...]) -> Routing:
         register = self._desk.links.register
@@ -371,6 +381,7 @@ class Planner:
                 "received_at": self._now,
                 "hold_until": hold_until,
                 "out_of_order": out_of_order,
+                "request": message.request if isinstance(message, Notice) else None,
             }
         )
         self._write_payload(identifier, "bericht", dossier, checked.body)
@@ -445,6 +456,11 @@ class Planner:
 
 def _refused(code: Code, path: str, why: str) -> Planned:
     return Planned(violations=(Violation(path, code, why),))
+
+
+def _after_withdrawal() -> Planned:
+    why = "de kennisgeving van dit dossier is ingetrokken"
+    return _refused(Code.AFTER_WITHDRAWAL, "/data/dossierkenmerk", why)
 
 
 def _as_kept(checked: Checked, identifier: str, dossier_id: str, hold_until: int | None = None) -> Kept:

@@ -1,5 +1,6 @@
-"""The timers stage: what is due by the clock. Messages that waited long enough for a missing version are processed, and
-the agenda of dossiers is carried out (core/agenda.py says what is due, chores.py makes the rows).
+"""The timers stage: what is due by the clock. Messages that waited long enough for a missing version are processed,
+pause requests that wait for their gemeente are pointed out, and the agenda of dossiers is carried out (core/agenda.py
+says what is due, chores.py makes the rows).
 
 Timers live in the ledger: a dossier's next look (`review_at`), and nudges of whatever changed something in it. So they
 survive a restart, and what became due in the meantime is done in its order. Several gateways share the work.
@@ -18,6 +19,7 @@ from gateway.ledger import intake as rows
 from gateway.ledger.engine import Contention, Ledger, LedgerAway
 from gateway.links import Lane
 from gateway.log import logger
+from gateway.pause_requests import WaitingRequests
 
 log = logger(__name__)
 
@@ -39,6 +41,7 @@ class Timers:
         desk: Desk,
         clock: Clock,
         end_wait: Callable[[str, str], Awaitable[None]],
+        requests: WaitingRequests,
         *,
         on_deliveries: Callable[[Iterable[Lane]], None],
         on_events: Callable[[], None],
@@ -49,12 +52,11 @@ class Timers:
         self._desk = desk
         self._clock = clock
         self._end_wait = end_wait
+        self._requests = requests
         self._on_deliveries = on_deliveries
         self._on_events = on_events
         self._look_every = look_every
         self._gather = gather
-        self._next_hold: int | None = 0
-        """When the first message has waited long enough, as far as is known (epoch µs)."""
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -65,7 +67,7 @@ class Timers:
         while True:
             self._wake.clear()
             try:
-                wait = await self._round()
+                wait = await self.round()
             except (LedgerAway, Contention) as why:
                 log.warning("ledger_away", stap="termijnen", reden=str(why))
                 wait = LEDGER_PAUSE
@@ -76,12 +78,12 @@ class Timers:
                 continue
             await asyncio.sleep(self._gather)
 
-    async def _round(self) -> float:
+    async def round(self) -> float:
         """Process what is due; returns seconds until there is something again."""
         now = self._clock.micros()
-        if self._next_hold is not None and self._next_hold <= now:
-            for gemeente, kenmerk in await self._ledger.run(rows.overdue_holds, now, BATCH):
-                await self._end_wait(gemeente, kenmerk)
+        for gemeente, kenmerk in await self._ledger.run(rows.overdue_holds, now, BATCH):
+            await self._end_wait(gemeente, kenmerk)
+        await self._requests.round()
         looked_at = BATCH
         while looked_at == BATCH:
             looked_at = await self._look()
@@ -102,9 +104,10 @@ class Timers:
         return looked_at
 
     async def _idle_for(self) -> float:
-        self._next_hold, review, nudged = await self._ledger.run(_next)
+        """Seconds until something is due."""
+        hold, review, nudged = await self._ledger.run(_next)
         gathered = None if nudged is None else nudged + int(self._gather * SECOND)
-        due = [at for at in (self._next_hold, review, gathered) if at is not None]
+        due = [at for at in (hold, review, gathered, await self._requests.next_due()) if at is not None]
         wait = (min(due) - self._clock.micros()) / SECOND if due else self._look_every
         return min(self._look_every, max(self._gather / 10, wait))
 

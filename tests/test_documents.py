@@ -23,7 +23,6 @@ from gateway.core.errors import Code
 from gateway.core.lifecycle import State
 from gateway.core.outcome import Outcome
 from gateway.core.task import TaskKind
-from gateway.core.validate import NOT_YET
 from gateway.http.routes import PREFIX, ROUTES
 from gateway.sandbox.dossiers import gemeenten
 from gateway.sandbox.register import entries
@@ -127,12 +126,6 @@ def test_every_event_is_explained_to_gemeenten_and_none_is_promised() -> None:
         assert [event for event in now if f"`{event}`" not in document(name).text] == []
     known = {kind.split(".")[2] for kind in schemas.document("gebeurtenissen")["properties"]["type"]["enum"]}
     assert [event for event in known if f"`{event}`" not in GEMEENTEN.section("Wat u terugkrijgt")] == []
-
-
-def test_what_is_not_carried_out_yet_is_said_everywhere() -> None:
-    for name in ("README.md", "CHANGELOG.md", "docs/gemeenten.md"):
-        assert [soort for soort in NOT_YET if f"`{soort}`" not in document(name).text] == []
-        assert f"`{Code.NOT_YET_SUPPORTED}`" in document(name).text
 
 
 def test_every_route_is_documented_for_who_may_call_it() -> None:

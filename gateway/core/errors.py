@@ -37,7 +37,6 @@ class Code(StrEnum):
     FIRST_VERSION_NO_NOTICE = "versie_een_geen_kennisgeving"
     CASE_UNKNOWN = "dossier_onbekend"
     AFTER_WITHDRAWAL = "na_intrekking"
-    NOT_YET_SUPPORTED = "soort_nog_niet_ondersteund"
 
 
 class Violation(Struct, frozen=True):

@@ -30,8 +30,6 @@ READABLE_BYTES: Final = 4 * BYTES
 """Up to here a message that is too large is still read for its identity."""
 LONGEST_NAME: Final = 255
 LONGEST_PAUSE: Final = {"maanden": 8, "dagen": 240}
-NOT_YET: Final = frozenset({"pauzeverzoek"})
-"""Kinds that are valid, and refused until the gateway carries them out."""
 
 _SOORTEN: Final = {TYPE.format(soort): soort for soort in KINDS}
 _SOURCE = re.compile(r"urn:nld:oin:([0-9]{20}):systeem:.+")
@@ -236,8 +234,6 @@ def _broken_rules(reading: Reading, sender: Sender | None, today: date) -> Itera
     yield from _of_pause(_mapping(data.get("pauze")))
     yield from _of_debtor(_mapping(data.get("hulpvrager")), today)
     yield from _of_creditors(reading.creditors)
-    if reading.soort in NOT_YET:
-        yield Violation("/type", Code.NOT_YET_SUPPORTED, "type wordt nog niet ondersteund")
 
 
 def _of_sender(reading: Reading, sender: Sender) -> Iterator[Violation]:

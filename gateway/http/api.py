@@ -12,6 +12,7 @@ from gateway.http.callbacks import Callbacks
 from gateway.http.doors import Doors
 from gateway.http.lookups import Lookups
 from gateway.http.messages import Messages
+from gateway.http.pause_requests import PauseRequestDoor
 from gateway.http.problems import as_json
 from gateway.http.routes import PREFIX, Route, query_of
 
@@ -25,6 +26,7 @@ class Api:
         self._gatekeeper = Gatekeeper(doors)
         self._messages = Messages(doors.intake)
         self._lookups = Lookups(doors)
+        self._requests = PauseRequestDoor(doors)
         self._callbacks = Callbacks(doors)
         self._document = openapi.document(doors.settings.public_url)
 
@@ -35,6 +37,11 @@ class Api:
             routes.GET_DOSSIER.operation: self._for_senders(routes.GET_DOSSIER, self._lookups.dossier),
             routes.GET_DELIVERY.operation: self._for_senders(routes.GET_DELIVERY, self._lookups.delivery),
             routes.GET_FEED.operation: self._for_senders(routes.GET_FEED, self._lookups.feed),
+            routes.LIST_PAUSE_REQUESTS.operation: self._for_senders(routes.LIST_PAUSE_REQUESTS, self._requests.listed),
+            routes.GET_PAUSE_REQUEST.operation: self._for_senders(routes.GET_PAUSE_REQUEST, self._requests.one),
+            routes.POST_PAUSE_REQUEST_HANDLED.operation: self._for_senders(
+                routes.POST_PAUSE_REQUEST_HANDLED, self._requests.handle
+            ),
             routes.LIST_CREDITORS.operation: self._for_senders(routes.LIST_CREDITORS, self._lookups.creditors),
             routes.POST_ANSWER.operation: self._callbacks.take,
             routes.GET_OPENAPI.operation: self._openapi,

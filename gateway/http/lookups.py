@@ -58,7 +58,7 @@ class Lookups:
         return as_json(Dossiers(tuple(Dossier(**_dossier(row, lines)) for row in rows), more))
 
     async def dossier(self, sender: Sender, _: Mapping[str, str], request: web.Request) -> web.Response:
-        identifier = _identifier(request)
+        identifier = identifier_of(request)
         rows, lines = await self._ledger.run(
             _dossiers_with_lines, gemeenten=sender.gemeenten, dossier_id=identifier, limit=1
         )
@@ -68,7 +68,7 @@ class Lookups:
         return as_json(DossierDetail(**_dossier(rows[0], lines), berichten=tuple(map(message_line, messages))))
 
     async def delivery(self, sender: Sender, _: Mapping[str, str], request: web.Request) -> web.Response:
-        found = await self._ledger.run(read.delivery_with, _identifier(request))
+        found = await self._ledger.run(read.delivery_with, identifier_of(request))
         if found is None or found[0].gemeente not in sender.gemeenten:
             raise Problem(404)
         row, attempts, evidence, _transitions = found
@@ -115,7 +115,7 @@ def _dossiers_with_lines(connection: Connection, /, **filters: Any) -> tuple[Row
     return rows, lines
 
 
-def _identifier(request: web.Request) -> str:
+def identifier_of(request: web.Request) -> str:
     """The id in the path; what cannot be one of ours is not looked for."""
     identifier = request.match_info["id"]
     if not re.fullmatch(UUID, identifier):

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 import schemas
 from gateway.core.errors import Violation
+from gateway.core.notice import ContactPerson
 from gateway.http import records, routes
 from gateway.http.problems import TITLES, ProblemDocument
 from gateway.http.routes import Parameter, Route
@@ -26,7 +27,11 @@ _RECORDS: Mapping[type[Struct], str] = {
     records.Dossiers: "Dossiers",
     records.Feed: "Gebeurtenissen",
     records.MessageLine: "Bericht",
+    records.PauseRequestDetail: "PauzeverzoekDetail",
+    records.PauseRequestLine: "Pauzeverzoek",
+    records.PauseRequests: "Pauzeverzoeken",
     records.Received: "BerichtOntvangen",
+    ContactPerson: "Contactpersoon",
     ProblemDocument: "Probleem",
     Violation: "Fout",
 }

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from msgspec import Raw, Struct
 
 from gateway.core.creditor import Covenant, Creditor, Term
+from gateway.core.notice import ContactPerson
 from gateway.events import rfc3339
 
 
@@ -109,6 +110,31 @@ class CreditorLine(Struct, frozen=True, omit_defaults=True):
 
 class Creditors(Struct, frozen=True):
     schuldeisers: tuple[CreditorLine, ...]
+
+
+class PauseRequestLine(Struct, frozen=True, omit_defaults=True):
+    """A pauzeverzoek by reference only. `tijdstip`: when it came in."""
+
+    id: str
+    gemeente: str
+    verzoekkenmerk: str
+    tijdstip: str
+    afgehandeld: bool
+    afgehandeldOp: str | None = None  # noqa: N815 - the name on the wire
+
+
+class PauseRequestDetail(PauseRequestLine, frozen=True, kw_only=True):
+    """Without `contact` and `voorkeur` once they are erased."""
+
+    contact: ContactPerson | None = None
+    voorkeur: str | None = None
+
+
+class PauseRequests(Struct, frozen=True):
+    """`volgende`: what to give as `na` for the next page; null on the last one."""
+
+    pauzeverzoeken: tuple[PauseRequestLine, ...]
+    volgende: str | None
 
 
 class AnswerTaken(Struct, frozen=True):

@@ -94,6 +94,35 @@ GET_FEED = Route(
     query=(Parameter("na", "[0-9]{1,19}", "De waarde van volgende in het vorige antwoord; weglaten: vanaf het begin"),),
     problems=(400, 401, 503),
 )
+LIST_PAUSE_REQUESTS = Route(
+    "pauzeverzoekenOpvragen",
+    "GET",
+    "/pauzeverzoeken",
+    "Vraag de pauzeverzoeken voor uw gemeenten op, zonder persoonsgegevens",
+    {200: "Pauzeverzoeken"},
+    query=(
+        Parameter("gemeente", "(GM)?[0-9]{4}", "CBS-code van vier cijfers"),
+        Parameter("open", "(ja|nee)", "ja: alleen wat nog niet is afgehandeld; nee: alleen wat dat wel is"),
+        Parameter("na", UUID, "De waarde van volgende op de vorige bladzijde"),
+    ),
+    problems=(400, 401, 503),
+)
+GET_PAUSE_REQUEST = Route(
+    "pauzeverzoekOpvragen",
+    "GET",
+    "/pauzeverzoeken/{id}",
+    "Vraag één pauzeverzoek op, met hoe de hulpvrager te bereiken is",
+    {200: "PauzeverzoekDetail"},
+    problems=(400, 401, 404, 503),
+)
+POST_PAUSE_REQUEST_HANDLED = Route(
+    "pauzeverzoekAfhandelen",
+    "POST",
+    "/pauzeverzoeken/{id}/afhandeling",
+    "Meld dat u een pauzeverzoek hebt afgehandeld; de inhoud blijft leeg",
+    {200: "Pauzeverzoek"},
+    problems=(400, 401, 404, 408, 413, 415, 503),
+)
 LIST_CREDITORS = Route(
     "schuldeisersOpvragen",
     "GET",
@@ -129,6 +158,9 @@ ROUTES = (
     GET_DOSSIER,
     GET_DELIVERY,
     GET_FEED,
+    LIST_PAUSE_REQUESTS,
+    GET_PAUSE_REQUEST,
+    POST_PAUSE_REQUEST_HANDLED,
     LIST_CREDITORS,
     POST_ANSWER,
     GET_OPENAPI,

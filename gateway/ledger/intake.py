@@ -13,7 +13,9 @@ from gateway.ledger.among import among
 from gateway.ledger.bulk import insert_rows, update_rows
 from gateway.ledger.deliveries import delivery_of
 from gateway.ledger.outbox import Event, add_events
-from gateway.ledger.schema import delivery, dossier, message, payload, refusal, transition
+from gateway.ledger.pause_requests import Handled, Key, Requests, handle, known_requests
+from gateway.ledger.pause_requests import identities as request_identities
+from gateway.ledger.schema import delivery, dossier, message, pause_request, payload, refusal, transition
 from gateway.ledger.tasks import Task, add_tasks
 
 T = TypeVar("T")
@@ -56,6 +58,7 @@ class Known(Struct):
     notices: dict[str, list[Kept]] = field(default_factory=dict)
     """Processed kennisgevingen, by version."""
     held: dict[str, list[Kept]] = field(default_factory=dict)
+    requests: Requests = field(default_factory=Requests)
 
 
 class Writes(Struct):
@@ -67,6 +70,9 @@ class Writes(Struct):
     messages: list[Row] = field(default_factory=list)
     payloads: list[Row] = field(default_factory=list)
     deliveries: list[Row] = field(default_factory=list)
+    requests: list[Row] = field(default_factory=list)
+    handled: dict[Key, Handled] = field(default_factory=dict)
+    """The pause requests that a kennisgeving of this batch answers."""
     refusals: list[Row] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     tasks: list[Task] = field(default_factory=list)
@@ -88,9 +94,12 @@ def accept(
     identities: Collection[tuple[str, str]],
     dossiers: Collection[tuple[str, str]],
     plan: Callable[[Known], tuple[Writes, T]],
+    requests: Collection[Key] = (),
 ) -> T:
-    """Read what is known of `identities` (source, id) and `dossiers` (gemeente, kenmerk), plan, write."""
+    """Read what is known of `identities` (source, id), `dossiers` (gemeente, kenmerk) and pause `requests` (gemeente,
+    verzoekkenmerk), plan, write."""
     known = _read(connection, identities, dossiers)
+    known.requests = known_requests(connection, requests)
     writes, answer = plan(known)
     _write(connection, writes)
     return answer
@@ -101,10 +110,11 @@ def _read(
 ) -> Known:
     known = Known()
     if identities:
+        event_ids = [event_id for _, event_id in identities]
         rows = connection.execute(
-            select(message.c.source, message.c.event_id, message.c.hash).where(
-                among(message.c.event_id, [event_id for _, event_id in identities])
-            )
+            select(message.c.source, message.c.event_id, message.c.hash)
+            .where(among(message.c.event_id, event_ids))
+            .union_all(request_identities(event_ids))
         )
         known.identities = {(row.source, row.event_id): row.hash for row in rows}
     if dossiers:
@@ -157,6 +167,7 @@ def _write(connection: Connection, writes: Writes) -> None:
         (message, writes.messages),
         (payload, writes.payloads),
         (delivery, writes.deliveries),
+        (pause_request, writes.requests),
         (refusal, writes.refusals),
     )
     if writes.dropped:
@@ -175,6 +186,7 @@ def _write(connection: Connection, writes: Writes) -> None:
         update_rows(connection, message, ("id",), released)
     _withdraw(connection, writes)
     nudge_dossiers(connection, writes.nudges, writes.at)
+    handle(connection, writes.handled)
     add_events(connection, writes.events)
     add_tasks(connection, writes.tasks)
 

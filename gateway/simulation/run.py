@@ -12,8 +12,6 @@ from random import Random
 
 from gateway.core.deadlines import day_of, end_of_day
 from gateway.core.lane import SECOND
-from gateway.core.notice import KINDS
-from gateway.core.validate import NOT_YET
 from gateway.ids import uuid7
 from gateway.simulation.invariants import verify
 from gateway.simulation.loop import VirtualLoop
@@ -84,12 +82,11 @@ def _plan_stories(world: World) -> None:
 def stories(plan: Plan, creditors: list[str]) -> Iterator[Story]:
     """Every dossier of the run, admitted on some working day between nine and five."""
     chance = Random(f"{plan.seed}:toelatingen")
-    soorten = frozenset(KINDS) - NOT_YET
     for nr in range(1, plan.dossiers + 1):
         day = START + timedelta(days=int(chance.uniform(0, plan.days * ADMITTED_UNTIL)))
         day -= timedelta(days=max(0, day.weekday() - 4))
         starts = int((day.timestamp() + chance.uniform(9, 17) * HOUR) * SECOND)
-        yield tell(plan.seed, nr, starts, creditors, soorten)
+        yield tell(plan.seed, nr, starts, creditors)
 
 
 def _plan_days(world: World, on_month: Progress) -> None:

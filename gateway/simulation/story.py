@@ -5,7 +5,7 @@ an extension; an end after 4 to 8 months; at times a withdrawal, some at once. O
 of order (within and beyond the wait for a gap), with an error in them, or with other content under the same version.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from datetime import date, timedelta
 from random import Random
@@ -50,11 +50,11 @@ class Story(Struct, frozen=True):
     postings: tuple[Posting, ...]
 
 
-def tell(seed: int, nr: int, starts: int, creditors: Sequence[str], soorten: Collection[str]) -> Story:
-    """Dossier `nr`, admitted at `starts` (epoch µs). `soorten`: the kinds of message that the gateway carries out."""
+def tell(seed: int, nr: int, starts: int, creditors: Sequence[str]) -> Story:
+    """Dossier `nr`, admitted at `starts` (epoch µs)."""
     chance = Random(f"{seed}:dossier:{nr}")
     sender = SENDERS[chance.randrange(len(SENDERS))]
-    life = _Life(chance, chance.choice(sender.gemeenten), f"SIM-{seed}-{nr:05d}", starts, creditors, soorten)
+    life = _Life(chance, chance.choice(sender.gemeenten), f"SIM-{seed}-{nr:05d}", starts, creditors)
     tellings = tuple(life.tellings())
     return Story(tellings, tuple(_post(chance, sender, tellings)))
 
@@ -69,13 +69,11 @@ class _Life:
         dossier: str,
         starts: int,
         creditors: Sequence[str],
-        soorten: Collection[str],
     ) -> None:
         self._chance = chance
         self._gemeente = gemeente
         self._dossier = dossier
         self._starts = starts
-        self._soorten = soorten
         everybody = chance.sample(creditors, round(chance.triangular(5, 25, 12)))
         self._late = everybody[:1] if chance.random() < 0.5 else []
         self._told = everybody[len(self._late) :]
@@ -85,7 +83,7 @@ class _Life:
         chance = self._chance
         first = self._notice(0.0)
         yield first
-        if chance.random() < 0.06 and "intrekking" in self._soorten:
+        if chance.random() < 0.06:
             yield self._withdrawal(chance.choice((1.0, 5 * MINUTE, HOUR, 20 * DAY)), everybody=True)
             return
         if chance.random() < 0.18:
@@ -97,9 +95,8 @@ class _Life:
         chance = self._chance
         ends = chance.uniform(120, 240)
         yield from self._sorted(self._on_the_way(ends))
-        if "beeindiging" in self._soorten:
-            per = str(self._day(ends) + timedelta(days=chance.choice((0, 7, 14))))
-            yield self._telling("beeindiging", ends * DAY, per=per, categorie=chance.choice(messages.CATEGORIES))
+        per = str(self._day(ends) + timedelta(days=chance.choice((0, 7, 14))))
+        yield self._telling("beeindiging", ends * DAY, per=per, categorie=chance.choice(messages.CATEGORIES))
 
     def _on_the_way(self, ends: float) -> Iterator[tuple[float, str]]:
         """(day, soort) of what is told before the end."""
@@ -117,8 +114,6 @@ class _Life:
 
     def _sorted(self, on_the_way: Iterator[tuple[float, str]]) -> Iterator[Telling]:
         for day, soort in sorted(on_the_way):
-            if soort not in self._soorten:
-                continue
             if soort == "voortgang":
                 phase = messages.PHASES[min(int(day // PROGRESS_EVERY), len(messages.PHASES) - 1)]
                 yield self._telling("voortgang", day * DAY, fase=phase, toelichting="U hoeft nu niets te doen.")

@@ -24,6 +24,7 @@ from gateway.keys import KEY_BYTES, Keys
 from gateway.ledger.upgrade import upgrade
 from gateway.links import Links
 from gateway.outbox import Outbox, Publication
+from gateway.pause_requests import WaitingRequests
 from gateway.receipts import Receipts
 from gateway.seal import Sealer
 from gateway.simulation.agenda import Agenda
@@ -116,6 +117,7 @@ class World:
             Desk(self.links, sealer, events, self.policy, (), Terms(self._entry)),
             self.clock,
             self._end_wait,
+            WaitingRequests(self.ledger, events, self.clock, self.outbox.wake),
             on_deliveries=self.dispatch.wake,
             on_events=self.outbox.wake,
             look_every=LEASE,

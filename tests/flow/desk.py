@@ -20,12 +20,14 @@ from gateway.keys import Keys
 from gateway.ledger import outbox
 from gateway.ledger.engine import Ledger
 from gateway.ledger.schema import delivery, message, refusal, task
+from gateway.ledger.schema import pause_request as pause_request_table
 from gateway.ledger.upgrade import upgrade
 from gateway.links import Links
 from gateway.seal import Sealer
 
 SENDER = Sender("Gemeente Voorbeeld", "00000099000000363000", ("0363", "0384"), "gem-0363", "gem-0363")
 OTHER = Sender("Gemeente Elders", "00000099000000344000", ("0344",), "gem-0344", "gem-0344")
+PAUSE_BUTTON = Sender("Pauzeknop", "00000099000000777000", (), "pauzeknop", "pauzeknop")
 CREDITORS = [
     Creditor(CreditorId("energie"), "Energie Voorbeeld", kvk="68750110", channels=("webhook",)),
     Creditor(CreditorId("zorg"), "Zorg Voorbeeld", channels=("webhook",)),
@@ -78,6 +80,38 @@ def progress(dossier: str = "SHV-1", version: int = 2, *creditors: str) -> dict[
     return event
 
 
+def pause_request(reference: str = "PK-1", gemeente: str = "0363", **data: object) -> dict[str, Any]:
+    """A valid pauzeverzoek; `data` replaces members of its data."""
+    event = {**deepcopy(NOTICE), "id": reference, "type": "nl.schuldhulpverlening.pauzeverzoek.v1"}
+    event["source"] = f"urn:nld:oin:{PAUSE_BUTTON.oin}:systeem:pauzeknop"
+    contact = {"naam": "Zoë Proefpersoon", "telefoon": "+31612345678"}
+    event["data"] = {"gemeente": gemeente, "verzoekkenmerk": reference, "contact": contact, "voorkeur": "telefoon"}
+    event["data"] |= data
+    return event
+
+
+def follow_up(soort: str, dossier: str = "SHV-1", version: int = 2, **data: object) -> dict[str, Any]:
+    """A message after the kennisgeving; `data`: its own members."""
+    event = {**deepcopy(NOTICE), "id": f"{dossier}-{version}", "type": f"nl.schuldhulpverlening.{soort}.v1"}
+    event["data"] = {"gemeente": "0363", "dossierkenmerk": dossier, "versie": version, **data}
+    return event
+
+
+def extension(until: str, version: int = 2, *creditors: str) -> dict[str, Any]:
+    listed = {"schuldeisers": list(creditors)} if creditors else {}
+    return follow_up("verlenging", "SHV-1", version, totEnMet=until, **listed)
+
+
+def ending(per: str, version: int = 2, *creditors: str) -> dict[str, Any]:
+    listed = {"schuldeisers": list(creditors)} if creditors else {}
+    return follow_up("beeindiging", "SHV-1", version, per=per, categorie="regeling_tot_stand", **listed)
+
+
+def withdrawal(version: int = 2, *creditors: str) -> dict[str, Any]:
+    listed = {"schuldeisers": list(creditors)} if creditors else {}
+    return follow_up("intrekking", "SHV-1", version, reden="onjuist_dossier", **listed)
+
+
 class StandingClock(Clock):
     """Time that a test moves."""
 
@@ -95,6 +129,7 @@ class Desk:
     clock: StandingClock
     events: Events
     links: Links
+    sealer: Sealer
 
     async def send(self, *events: dict[str, Any], sender: Sender | None = SENDER) -> list[Verdict]:
         self.clock.at += 1000
@@ -116,6 +151,9 @@ class Desk:
     async def messages(self) -> list[Any]:
         return await self._all(message)
 
+    async def requests(self) -> list[Any]:
+        return await self._all(pause_request_table)
+
     async def refusals(self) -> list[Any]:
         return await self._all(refusal)
 
@@ -130,7 +168,9 @@ class Desk:
 
 
 @asynccontextmanager
-async def open_desk(ledger_url: str, clock: StandingClock | None = None) -> AsyncIterator[Desk]:
+async def open_desk(
+    ledger_url: str, clock: StandingClock | None = None, creditors: Sequence[Creditor] = CREDITORS
+) -> AsyncIterator[Desk]:
     clock = clock or StandingClock()
     keys = Keys(os.urandom(32))
     sealer = Sealer(keys)
@@ -138,7 +178,7 @@ async def open_desk(ledger_url: str, clock: StandingClock | None = None) -> Asyn
     ledger = Ledger(ledger_url)
     await ledger.run(upgrade)
     links = Links({})
-    await links.load(CREDITORS, [])
+    await links.load(creditors, [])
     intake = Intake(
         ledger,
         links,
@@ -155,6 +195,6 @@ async def open_desk(ledger_url: str, clock: StandingClock | None = None) -> Asyn
         on_agenda=lambda: None,
     )
     try:
-        yield Desk(intake, ledger, clock, events, links)
+        yield Desk(intake, ledger, clock, events, links, sealer)
     finally:
         await ledger.aclose()

@@ -36,7 +36,7 @@ from gateway.pki import Authority
 from gateway.receipts import Receipts
 from gateway.seal import Sealer
 from gateway.tables import Address
-from tests.flow.desk import CREDITORS, OTHER, SENDER, StandingClock, notice
+from tests.flow.desk import CREDITORS, OTHER, PAUSE_BUTTON, SENDER, StandingClock, notice
 
 ISSUER = "https://inloggen.voorbeeld"
 AUDIENCE = "kennisgeving"
@@ -89,6 +89,7 @@ class House:
     session: aiohttp.ClientSession
     reasons: list[str]
     """Why the gateway is not ready."""
+    events: Events
 
     # -- as a sender ------------------------------------------------------------------------------------------------
 
@@ -242,7 +243,7 @@ async def open_doors(
         events=events,
         links=links,
         clock=clock,
-        senders_by_client={"gem-0363": SENDER, "gem-0344": OTHER},
+        senders_by_client={"gem-0363": SENDER, "gem-0344": OTHER, "pauzeknop": PAUSE_BUTTON},
         senders_by_oin={SENDER.oin: SENDER, OTHER.oin: OTHER},
         settings=_settings(issuer, tls),
         ready=lambda: _ready(reasons),
@@ -264,6 +265,7 @@ async def open_doors(
                 secrets,
                 session,
                 reasons,
+                events,
             )
         finally:
             await ledger.aclose()

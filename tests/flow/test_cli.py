@@ -27,7 +27,7 @@ from gateway.sandbox.decisions import agree
 from gateway.sandbox.register import register_toml
 from gateway.sandbox.webhook_creditor import WebhookCreditor
 from tests.conftest import Broker
-from tests.flow.desk import NOTICE
+from tests.flow.desk import NOTICE, pause_request
 from tests.servers import free_port
 
 KENNISGEVING = Path(sys.executable).with_name("kennisgeving")
@@ -249,6 +249,11 @@ def test_validate_accepts_what_is_valid_from_file_and_standard_input(installatio
     done = installation.run("validate", "-", "--json", stdin=json.dumps(notice()).encode())
     assert done.returncode == 0
     assert json.loads(done.stdout) == [{"bestand": "-", "geldig": True, "fouten": []}]
+
+
+def test_validate_takes_a_pauzeverzoek(installation: Installation) -> None:
+    installation.write("verzoek.json", pause_request())
+    assert installation.run("validate", "verzoek.json").returncode == 0
 
 
 def test_validate_names_every_violation_at_once_and_never_the_value(installation: Installation) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, update
 
 import schemas
 from gateway.contract import DeliveryId, Inbound
 from gateway.core.answer import AnswerKind
+from gateway.ledger import schema
 from tests.core import examples
-from tests.flow.desk import SENDER, notice, progress
+from tests.flow.desk import PAUSE_BUTTON, SENDER, notice, pause_request, progress
 from tests.flow.running import Town, event_faults, neighbour, running
 
 SOURCE = "urn:nld:oin:00000099000000001000:systeem:kennisgeving"
@@ -23,6 +25,8 @@ MADE = {
     "ontvangst-bevestigd",
     "antwoord-ontvangen",
     "bezorging-mislukt",
+    "pauzeverzoek-ontvangen",
+    "pauzeverzoek-wacht",
 }
 """Names of the events that are made today."""
 
@@ -45,6 +49,19 @@ async def make_events(town: Town) -> None:
         raw = json.dumps(answer).encode()
         said = Inbound("answer", "zorg", DeliveryId(row.id), f"s-{nr}", raw, raw)
         assert (await town.gateway.receipts.receive(said)).kind == "recorded"
+    await let_a_request_wait(town)
+
+
+async def let_a_request_wait(town: Town) -> None:
+    """Its five working days are over at once."""
+    await town.send(pause_request(), sender=PAUSE_BUTTON)
+
+    def hurry(connection: Connection) -> None:
+        connection.execute(update(schema.pause_request).values(due_at=0))
+
+    await town.ledger.run(hurry)
+    town.gateway.timers.wake()
+    assert (await town.hears("pauzeverzoek-wacht"))["verzoekkenmerk"] == "PK-1"
 
 
 FULL_REPLY = b'{"antwoord": ' + examples.raw("antwoord-vol") + b"}"
