@@ -37,7 +37,8 @@ SELECT min(id) FROM delivery WHERE soort <> 'herinnering'
 GROUP BY message_id, creditor, agent_for HAVING count(*) > 1"""
 _WAITS_FOR_NOTHING = f"""
 SELECT late.id FROM delivery AS late LEFT JOIN delivery AS early ON early.id = late.waits_for
-WHERE late.waits_for IS NOT NULL AND (early.id IS NULL OR early.state IN ({quoted(SETTLED)}))"""  # noqa: S608
+WHERE late.waits_for IS NOT NULL AND late.soort <> 'intrekking'
+AND (early.id IS NULL OR early.state IN ({quoted(SETTLED)}))"""  # noqa: S608
 _AFTER_WITHDRAWAL = """
 SELECT attempt.delivery_id FROM transition JOIN attempt USING (delivery_id)
 WHERE "after" = 'ingetrokken' AND "before" <> 'ingetrokken' AND started_at > at"""
