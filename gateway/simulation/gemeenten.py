@@ -77,18 +77,29 @@ class Gemeenten:
         if telling.soort != "kennisgeving":
             return
         self._verdict.checks["I2"] += 1
-        known = [creditor for name in telling.creditors if (creditor := self._register.find(name)) is not None]
-        wanted = Counter(name for creditor in known for name in (creditor.id, *creditor.agents))
-        told = Counter(one["schuldeiser"] for one in data["schuldeisers"]) + Counter(data["ongewijzigd"])
-        strangers = [name for name in telling.creditors if self._register.find(name) is None]
         where = f"dossier {telling.dossier} versie {telling.versie}"
-        others = set(told - wanted) - self._agents_by_transfer(data)
-        if wanted - told or others or data["onbekend"] != strangers:
+        if not self._is_complete(telling, data):
             self._verdict.broken("I2", f"{where}: niet precies de genoemde schuldeisers hebben een bezorging")
         for one in data["schuldeisers"]:
             life = self._watch.lives.get(one["bezorging"])
             if life is None or (life.creditor, life.soort) != (one["schuldeiser"], "kennisgeving"):
                 self._verdict.broken("I2", f"{where}: bezorging {one['bezorging']} staat niet in het grootboek")
+
+    def _is_complete(self, telling: Telling, data: Mapping[str, Any]) -> bool:
+        """Each creditor named has a delivery or is listed; its agents too, but in a correction for whom nothing is new;
+        nobody else is told, and who is not known is listed."""
+        found = [(name, self._register.find(name)) for name in telling.creditors]
+        known = [creditor for _, creditor in found if creditor is not None]
+        told = Counter(one["schuldeiser"] for one in data["schuldeisers"])
+        listed = {*data["ongewijzigd"], *(one["schuldeiser"] for one in data["geweigerdVoor"])}
+        agents = Counter(agent for creditor in known for agent in creditor.agents)
+        others = set(told - agents) - {creditor.id for creditor in known} - self._agents_by_transfer(data)
+        return (
+            all((creditor.id in told) != (creditor.id in listed) for creditor in known)
+            and (telling.versie > 1 or not agents - told)
+            and not others
+            and data["onbekend"] == [name for name, creditor in found if creditor is None]
+        )
 
     def _agents_by_transfer(self, data: Mapping[str, Any]) -> set[str]:
         """Who has a claim that went to it in this dossier is told what its former holder is told."""
