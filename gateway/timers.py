@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from gateway.chores import Desk, carry_out
 from gateway.clock import Clock
 from gateway.core.lane import SECOND
-from gateway.ledger import agenda
+from gateway.ledger import agenda, pause_requests
 from gateway.ledger import intake as rows
 from gateway.ledger.engine import Contention, Ledger, LedgerAway
 from gateway.links import Lane
@@ -81,9 +81,11 @@ class Timers:
     async def round(self) -> float:
         """Process what is due; returns seconds until there is something again."""
         now = self._clock.micros()
-        for gemeente, kenmerk in await self._ledger.run(rows.overdue_holds, now, BATCH):
+        overdue, request = await self._ledger.run(_overdue, now)
+        for gemeente, kenmerk in overdue:
             await self._end_wait(gemeente, kenmerk)
-        await self._requests.round()
+        if request is not None and request <= now:
+            await self._requests.round()
         looked_at = BATCH
         while looked_at == BATCH:
             looked_at = await self._look()
@@ -105,13 +107,19 @@ class Timers:
 
     async def _idle_for(self) -> float:
         """Seconds until something is due."""
-        hold, review, nudged = await self._ledger.run(_next)
+        hold, request, review, nudged = await self._ledger.run(_next)
         gathered = None if nudged is None else nudged + int(self._gather * SECOND)
-        due = [at for at in (hold, review, gathered, await self._requests.next_due()) if at is not None]
+        due = [at for at in (hold, request, review, gathered) if at is not None]
         wait = (min(due) - self._clock.micros()) / SECOND if due else self._look_every
         return min(self._look_every, max(self._gather / 10, wait))
 
 
-def _next(connection: Connection) -> tuple[int | None, int | None, int | None]:
-    """When the next hold ends and the next dossier is due, and the instant of the oldest nudge (epoch µs)."""
-    return rows.next_hold(connection), *agenda.next_look(connection)
+def _overdue(connection: Connection, now: int) -> tuple[list[tuple[str, str]], int | None]:
+    """Dossiers whose held messages have waited long enough, and when the next pause request has."""
+    return rows.overdue_holds(connection, now, BATCH), pause_requests.next_due(connection)
+
+
+def _next(connection: Connection) -> tuple[int | None, int | None, int | None, int | None]:
+    """When the next hold ends, the next pause request has waited too long and the next dossier is due, and the instant
+    of the oldest nudge (epoch µs)."""
+    return rows.next_hold(connection), pause_requests.next_due(connection), *agenda.next_look(connection)

@@ -5,6 +5,7 @@ The one place where durability is traded for speed: this ledger ends with the ru
 
 import sqlite3
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -31,6 +32,13 @@ class LedgerInPlace(Ledger):
         self._raw: sqlite3.Connection | None = None
         event.listen(self._sync, "connect", self._keep)
 
+    @cached_property
+    def _connection(self) -> Connection:
+        """Kept, where other ledgers take one from the pool for each transaction."""
+        if self._sync is None:
+            raise TypeError("the simulation runs on SQLite")
+        return self._sync.connect()
+
     @property
     def raw(self) -> sqlite3.Connection:
         """The one connection there is, between transactions."""
@@ -47,19 +55,15 @@ class LedgerInPlace(Ledger):
             raise translated(why) from why
 
     def run_now(self, transaction: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        def whole(connection: Connection) -> T:
-            result = transaction(connection, *args, **kwargs)
+        with self._connection.begin():
+            result = transaction(self._connection, *args, **kwargs)
             if self._within is not None:
-                self._within(connection)
-            return result
-
-        result = super().run_now(whole)
+                self._within(self._connection)
         self._after(self.raw)
         return result
 
     async def aclose(self) -> None:
-        if self._sync is not None:
-            self._sync.dispose()
+        self._connection.close()
         self._thread.shutdown()
 
     def _keep(self, connection: sqlite3.Connection, _record: object) -> None:

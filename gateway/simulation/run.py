@@ -13,7 +13,7 @@ from random import Random
 from gateway.core.deadlines import day_of, end_of_day
 from gateway.core.lane import SECOND
 from gateway.ids import uuid7
-from gateway.simulation.invariants import verify
+from gateway.simulation.invariants import Daily
 from gateway.simulation.loop import VirtualLoop
 from gateway.simulation.population import AGENTS
 from gateway.simulation.report import Report, report
@@ -91,11 +91,12 @@ def stories(plan: Plan, creditors: list[str]) -> Iterator[Story]:
 
 def _plan_days(world: World, on_month: Progress) -> None:
     """At every midnight all is verified; the last one ends the run."""
+    daily = Daily(world.verdict, world.policy)
     last = day_of(world.clock.start + int(world.plan.days * DAY) * SECOND)
 
     async def end_day(day: date) -> None:
-        verify(world.ledger.raw, world.verdict, world.policy)
         tomorrow = day + timedelta(days=1)
+        daily.verify(world.ledger.raw, everything=tomorrow.day == 1 or tomorrow >= last)
         if tomorrow.day == 1:
             on_month(tomorrow, len(world.watch.lives))
         if tomorrow >= last:

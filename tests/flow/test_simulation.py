@@ -66,7 +66,22 @@ def forget_the_order(ledger: Connection) -> None:
     ledger.execute(text("UPDATE delivery SET waits_for = NULL WHERE waits_for IS NOT NULL"))
 
 
-@pytest.mark.parametrize(("bug", "invariant"), [(forget_the_order, "I7")])
+def forget_what_was_told(ledger: Connection) -> None:
+    """What the clock caused is not remembered, so it is caused again."""
+    ledger.execute(text("DELETE FROM milestone"))
+
+
+def ignore_withdrawals(ledger: Connection) -> None:
+    """What a withdrawal stopped goes on, as if nothing had been said."""
+    ledger.execute(text("DELETE FROM transition WHERE \"after\" = 'ingetrokken'"))
+    now = "(SELECT max(received_at) FROM message)"
+    goes_on = f"UPDATE delivery SET state = 'in_wachtrij', next_action_at = {now} WHERE state = 'ingetrokken'"  # noqa: S608
+    ledger.execute(text(goes_on))
+
+
+@pytest.mark.parametrize(
+    ("bug", "invariant"), [(forget_the_order, "I7"), (forget_what_was_told, "I15"), (ignore_withdrawals, "I9")]
+)
 def test_a_bug_ends_the_run_with_the_invariant_that_it_breaks(
     bug: Callable[[Connection], None], invariant: str
 ) -> None:

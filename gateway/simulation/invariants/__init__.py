@@ -14,9 +14,9 @@
 | I17 | attempts are spaced by the schedule, and no more than it allows |
 """
 
-from gateway.simulation.invariants.daily import verify
+from gateway.simulation.invariants.daily import Daily
 from gateway.simulation.invariants.sightings import Sightings
 from gateway.simulation.invariants.violation import Verdict, Violation
 from gateway.simulation.invariants.watch import Watch
 
-__all__ = ["Sightings", "Verdict", "Violation", "Watch", "verify"]
+__all__ = ["Daily", "Sightings", "Verdict", "Violation", "Watch"]

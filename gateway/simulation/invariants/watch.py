@@ -56,19 +56,21 @@ class Watch:
         self._late: list[tuple[int, str]] = []
         self._withdrawals: dict[str, list[Withdrawal]] = {}
         self._on_hold: set[str] = set()
+        self._changes = 0
         self._deliveries = self._messages = self._attempts = self._transitions = 0
 
     def look(self, ledger: Connection) -> None:
         """After a transaction."""
-        if self._verdict.violation is not None:
-            return
+        if self._verdict.violation is not None or self._changes == ledger.total_changes:
+            return self._verify_reports()
+        self._changes = ledger.total_changes
         touched = self._new_deliveries(ledger)
         self._new_messages(ledger)
         touched += self._new_transitions(ledger)
         self._new_attempts(ledger)
         if touched:
             self._verify_places(ledger, touched)
-        self._verify_reports()
+        return self._verify_reports()
 
     def transferred(self, delivery_id: str, agent: str) -> None:
         """This is about to be answered about a delivery."""
