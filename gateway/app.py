@@ -15,7 +15,6 @@ from gateway.chores import Desk
 from gateway.clock import Clock
 from gateway.config import AmqpSettings, Config
 from gateway.contract import Channel, SettingsRefused, Surroundings, read_secret
-from gateway.core.agenda import Terms
 from gateway.core.creditor import Creditor
 from gateway.dispatch import Dispatch
 from gateway.events import Events
@@ -140,7 +139,7 @@ class Gateway:
         self.requests = WaitingRequests(self.ledger, self.events, self.clock, self.outbox.wake)
         self.timers = Timers(
             self.ledger,
-            Desk(self.links, self.sealer, self.events, tempo.policy, tempo.closed_days, self._terms()),
+            Desk(self.links, self.sealer, self.events, tempo.policy, tempo.closed_days, tempo.terms(self._creditor)),
             self.clock,
             self._end_wait,
             self.requests,
@@ -177,10 +176,12 @@ class Gateway:
                 events=self.events,
                 links=self.links,
                 clock=self.clock,
+                terms=tempo.terms(self._creditor),
                 senders_by_client=by_client,
                 senders_by_oin={sender.oin: sender for sender in config.senders},
                 settings=config.http,
                 ready=self.reasons_not_ready,
+                closed_days=tempo.closed_days,
             )
         )
         self._revision = 0
@@ -217,10 +218,6 @@ class Gateway:
 
     def _agenda_changed(self) -> None:
         self.timers.wake()
-
-    def _terms(self) -> Terms:
-        tempo = self.config.tempo
-        return Terms(self._creditor, tempo.closed_days, tempo.reminder_term, tempo.progress_every)
 
     def _creditor(self, id_: str) -> Creditor | None:
         return self.links.register.by_id.get(id_)

@@ -6,7 +6,7 @@ file. `a.b` is overridden by the environment variable KENNISGEVING_A__B: text as
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,6 +15,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Meta, Struct, field
 
+from gateway.core.agenda import Terms
+from gateway.core.creditor import Creditor
 from gateway.core.deadlines import Duration
 from gateway.core.notice import Sender, plain_gemeente
 from gateway.core.retry import Policy
@@ -105,6 +107,10 @@ class Tempo(Struct, frozen=True):
     def policy(self) -> Policy:
         first, highest = self.first_retry.total_seconds(), self.highest_retry.total_seconds()
         return Policy(first, highest, self.give_up_after)
+
+    def terms(self, creditor: Callable[[str], Creditor | None]) -> Terms:
+        """What the agenda of a dossier is made with; `creditor` finds one in the register in force."""
+        return Terms(creditor, self.closed_days, self.reminder_term, self.progress_every)
 
     def poll(self, channel: str) -> tuple[float, float]:
         """Seconds between two looks at what creditors left on a channel: ordinarily, and at most."""

@@ -38,8 +38,17 @@ class Uuid7:
         millis, rest = divmod(micros, 1000)
         value = (millis << 80) | (0x7 << 76) | ((rest * 4096 // 1000) << 64) | (0x2 << 62)
         value |= int.from_bytes(taken, "big") >> 2
-        digits = f"{value:032x}"
-        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+        return _as_text(value)
+
+
+def first_id(micros: int) -> str:
+    """Below every id of the millisecond of `micros` (epoch µs) and above every id of an earlier one."""
+    return _as_text(max(micros, 0) // 1000 << 80)
+
+
+def _as_text(value: int) -> str:
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 uuid7 = Uuid7()

@@ -10,8 +10,10 @@
 | `delen`            | what the others are built of                                                  |
 
 `cjib-stijl.openapi.yaml` and `asyncapi.yaml` describe the two interfaces that are more than a document.
+`gemeenten.csv` has the gemeenten of the Netherlands by CBS code (CBS, open data).
 """
 
+import csv
 import json
 from collections.abc import Mapping
 from functools import cache
@@ -21,7 +23,7 @@ from typing import Any
 from jsonschema_rs import Draft202012Validator, RegexOptions, Registry
 from lxml import etree
 
-__all__ = ["MESSAGES", "document", "load_xsd", "text", "validator", "xsd"]
+__all__ = ["MESSAGES", "document", "gemeenten", "load_xsd", "text", "validator", "xsd"]
 
 MESSAGES = ("kennisgeving", "voortgang", "verlenging", "beeindiging", "intrekking", "pauzeverzoek")
 NAMES = (*MESSAGES, "cloudevent", "gebeurtenissen", "bericht", "antwoord", "delen")
@@ -38,6 +40,12 @@ def document(name: str) -> Mapping[str, Any]:
     """One JSON Schema, by the names in the table above. Shared: do not change it."""
     schema: dict[str, Any] = json.loads(text(f"{name}-1.0.json"))
     return schema
+
+
+@cache
+def gemeenten() -> Mapping[str, str]:
+    """CBS code of four digits → name, in the order of the codes. Shared: do not change it."""
+    return {row["code"]: row["naam"] for row in csv.DictReader(text("gemeenten.csv").splitlines())}
 
 
 @cache

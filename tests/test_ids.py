@@ -3,7 +3,7 @@
 import re
 from threading import Thread
 
-from gateway.ids import Uuid7
+from gateway.ids import Uuid7, first_id
 
 FORM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 NOW = 1_800_000_000_123_456
@@ -30,3 +30,9 @@ def test_threads_never_get_the_same_id() -> None:
     for thread in threads:
         thread.join()
     assert len(set(made)) == len(made) == 8000
+
+
+def test_a_moment_is_a_place_among_ids() -> None:
+    before, after = Uuid7()(NOW - 1000), Uuid7()(NOW // 1000 * 1000)
+    assert before < first_id(NOW) < after
+    assert first_id(-1) == "00000000-0000-0000-0000-000000000000"

@@ -138,6 +138,23 @@ De reden blijft bewaard, leesbaar voor wie de werkbak ziet: zet er geen persoons
 )
 _worklist.command("gateway.cli.worklist:assign", help="Wijs een taak toe aan iemand.")
 
+_overviews = _group("overzicht", "Cijfers over een periode.")
+_overviews.command(
+    "gateway.cli.overviews:creditors",
+    name="schuldeisers",
+    help="""Toon per schuldeiser wat de kennisgevingen opleverden.
+
+Verteld, ontvangen, op tijd beantwoord, gepauzeerd, geweigerd en waarom, geen antwoord, en of een bindend convenant is
+nagekomen. Een periode telt de kennisgevingen die toen binnenkwamen.""",
+)
+_overviews.command(
+    "gateway.cli.overviews:gemeenten",
+    name="gemeenten",
+    help="""Toon welke gemeenten de gateway gebruiken, en hoeveel schuldeisers zij bereiken.
+
+Van elke gemeente van Nederland: gebruikt de gateway, is aangemeld maar stuurde nog niets, of is niet aangemeld.""",
+)
+
 _certificates = _group("certs", "Sleutels en certificaten.")
 _certificates.command(
     "gateway.cli.certs:dev",

@@ -10,8 +10,9 @@ from gateway.cli.errors import Failed, WrongUse
 from gateway.cli.ledger import ledger_to_read, run, sealer, settings
 from gateway.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile
 from gateway.cli.output import console, say_json
-from gateway.cli.timeline import Story, dossier_record, read_stories, timeline
-from gateway.config import Config
+from gateway.cli.timeline import Look, Story, dossier_record, read_stories, timeline
+from gateway.clock import Clock
+from gateway.config import Config, Tempo
 from gateway.core.notice import plain_gemeente
 from gateway.ledger import register as register_rows
 from gateway.register import creditor_from_json
@@ -29,15 +30,15 @@ def show(
     as_json: AsJson = False,
 ) -> int:
     """1: there is no such dossier. The JSON is that of `GET /v1/dossiers/<id>`, with every delivery in full."""
-    story, names = run(_read(settings(config), gemeente, reference))
+    story, look = run(_read(settings(config), gemeente, reference))
     if as_json:
-        say_json(dossier_record(story))
+        say_json(dossier_record(story, look))
     else:
-        console().print(timeline(story, names))
+        console().print(timeline(story, look))
     return 0
 
 
-async def _read(config: Config, gemeente: str, reference: str | None) -> tuple[Story, dict[str, str]]:
+async def _read(config: Config, gemeente: str, reference: str | None) -> tuple[Story, Look]:
     if reference is None:
         which: dict[str, Any] = {"dossier_id": gemeente}
     elif _GEMEENTE.fullmatch(gemeente):
@@ -46,16 +47,18 @@ async def _read(config: Config, gemeente: str, reference: str | None) -> tuple[S
         raise WrongUse("gemeente is een CBS-code van vier cijfers")
     opens = sealer(config)
     async with ledger_to_read(config) as ledger:
-        found, names = await ledger.run(_found, opens, which)
+        found, look = await ledger.run(_found, opens, config.tempo, which)
     if not found:
         raise Failed("dit dossier is er niet")
-    return found[0], names
+    return found[0], look
 
 
-def _found(connection: Connection, opens: Sealer, which: dict[str, Any]) -> tuple[list[Story], dict[str, str]]:
-    return read_stories(connection, opens, **which), names(connection)
+def _found(connection: Connection, opens: Sealer, tempo: Tempo, which: dict[str, Any]) -> tuple[list[Story], Look]:
+    return read_stories(connection, opens, **which), look_of(connection, tempo)
 
 
-def names(connection: Connection) -> dict[str, str]:
-    """Of the creditors in force, by register id."""
-    return {id_: creditor_from_json(document).name for id_, document in register_rows.entries(connection).items()}
+def look_of(connection: Connection, tempo: Tempo) -> Look:
+    """As things stand now, with the creditors in force."""
+    register = {id_: creditor_from_json(text) for id_, text in register_rows.entries(connection).items()}
+    names = {id_: creditor.name for id_, creditor in register.items()}
+    return Look(Clock().micros(), tempo.terms(register.get), names)

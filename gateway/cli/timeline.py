@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -11,10 +12,25 @@ from rich.text import Text
 from rich.tree import Tree
 from sqlalchemy import Connection
 
+from gateway.core.agenda import Terms
+from gateway.core.case import Case, Standing
 from gateway.core.deadlines import AMSTERDAM
+from gateway.core.stand import dossier_coming, stand
 from gateway.events import rfc3339
-from gateway.http.records import DeliveryDetail, DossierDetail, attempt_line, delivery_fields, message_line
-from gateway.ledger import read
+from gateway.http.records import (
+    ComingLine,
+    DeliveryDetail,
+    DossierDetail,
+    PauseLine,
+    StandLine,
+    answers_by_author,
+    attempt_line,
+    coming_lines,
+    delivery_fields,
+    message_line,
+    stand_line,
+)
+from gateway.ledger import agenda, read
 from gateway.seal import Sealer, aad
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -44,11 +60,23 @@ class Told(Struct, frozen=True):
 
 
 class Story(Struct, frozen=True):
-    """One dossier (rows of the ledger) with all its deliveries."""
+    """One dossier (rows of the ledger) with all its deliveries, and how it stands."""
 
     dossier: Any
     messages: Sequence[Any]
     told: Sequence[Told]
+    case: Case
+
+
+class Look(Struct, frozen=True):
+    """What it takes to say how a dossier stands: the moment (epoch µs), the terms, creditors' names by register id."""
+
+    now: int
+    terms: Terms
+    names: Mapping[str, str]
+
+    def name(self, creditor: str) -> str:
+        return self.names.get(creditor, creditor)
 
 
 def read_stories(connection: Connection, /, sealer: Sealer, **which: Any) -> list[Story]:
@@ -60,7 +88,15 @@ def read_stories(connection: Connection, /, sealer: Sealer, **which: Any) -> lis
     told = defaultdict(list)
     for row in read.deliveries_of(connection, ids):
         told[row.dossier_id].append(opened(sealer, row, attempts[row.id], evidence[row.id]))
-    return [Story(row, read.messages_of(connection, row.id), told[row.id]) for row in rows]
+    return [
+        Story(
+            row,
+            read.messages_of(connection, row.id),
+            told[row.id],
+            agenda.case_of(connection, row.id) or Case(row.id, ()),
+        )
+        for row in rows
+    ]
 
 
 def opened(sealer: Sealer, row: Any, attempts: Sequence[Any], evidence: Sequence[Any]) -> Told:
@@ -82,7 +118,7 @@ def delivery_record(told: Told) -> DeliveryDetail:
     )
 
 
-def dossier_record(story: Story) -> DossierDetail:
+def dossier_record(story: Story, look: Look) -> DossierDetail:
     """As `GET /v1/dossiers/<id>` gives it, with every delivery in full."""
     row = story.dossier
     return DossierDetail(
@@ -93,30 +129,84 @@ def dossier_record(story: Story) -> DossierDetail:
         tijdstip=rfc3339(row.created_at),
         berichten=tuple(map(message_line, story.messages)),
         bezorgingen=tuple(map(delivery_record, story.told)),
+        schuldeisers=tuple(_stands(story, look).values()),
+        hierna=coming_lines(dossier_coming(story.case, look.now, look.terms)),
     )
 
 
-def timeline(story: Story, names: Mapping[str, str]) -> Tree:
-    """`names`: of creditors, by register id."""
+def timeline(story: Story, look: Look) -> Tree:
+    """The dossier, and per creditor how it stands, what comes next, and everything that happened."""
     row = story.dossier
     tree = Tree(Text(f"Dossier {row.kenmerk}, gemeente {row.gemeente}", style="bold"), guide_style="dim")
     for message in story.messages:
         state = "wacht op een ontbrekende versie" if message.hold_until is not None else "aangenomen"
         tree.add(_line(message.received_at, f"{message.soort} (versie {message.versie}) {state}"))
+    for coming in coming_lines(dossier_coming(story.case, look.now, look.terms))[:1]:
+        tree.add(_coming(coming))
     by_creditor = defaultdict(list)
     for told in story.told:
         by_creditor[told.row.creditor, told.row.agent_for].append(told)
-    for (creditor, agent_for), deliveries in sorted(by_creditor.items(), key=lambda item: _sort_key(item[0], names)):
-        ending = f", namens {names.get(agent_for, agent_for)}" if agent_for else ""
-        branch = tree.add(Text(f"{names.get(creditor, creditor)}{ending}", style="bold"))
+    stands = _stands(story, look)
+    for key, deliveries in sorted(by_creditor.items(), key=lambda item: _sort_key(item[0], look)):
+        branch = tree.add(Text(_title(key, look), style="bold"))
+        if key in stands:
+            _add_stand(branch, stands[key])
         for told in deliveries:
             add_delivery(branch, told)
     return tree
 
 
+def _stands(story: Story, look: Look) -> dict[tuple[str, str | None], StandLine]:
+    """By creditor, and for whom it acts."""
+    raw = [
+        (one.received_at, (told.row.creditor, told.row.agent_for), told.answers[one.id])
+        for told in story.told
+        for one in told.evidence
+        if one.id in told.answers
+    ]
+    answers = answers_by_author((author, text) for _, author, text in sorted(raw, key=itemgetter(0)))
+    lines = [stand_line(one, answers) for one in stand(story.case, look.now, look.terms)]
+    return {(one.schuldeiser, one.namens): one for one in lines}
+
+
+def _title(key: tuple[str, str | None], look: Look) -> str:
+    creditor, agent_for = key
+    return look.name(creditor) + (f", namens {look.name(agent_for)}" if agent_for else "")
+
+
+def _add_stand(branch: Tree, one: StandLine) -> None:
+    """How it stands, what comes next, and what a person still has to do."""
+    branch.add(Text(in_words(one.stand), style="green" if one.stand == Standing.PAUSED else "yellow"))
+    for pause in one.pauzes:
+        branch.add(Text(pause_in_words(pause)))
+    for claim in one.vorderingen:
+        said = msgspec.json.decode(claim)
+        branch.add(Text(f"vordering {said['kenmerk']}: {answer_in_words(said)}"))
+    for coming in one.hierna[:1]:
+        branch.add(_coming(coming))
+    for kind in one.taken:
+        branch.add(Text(f"taak in de werkbak: {in_words(kind)}", style="red"))
+
+
+def _coming(coming: ComingLine) -> Text:
+    at = (datetime.fromisoformat(coming.tijdstip) - _EPOCH) // timedelta(microseconds=1)
+    return _line(at, f"hierna: {in_words(coming.wat)}", style="cyan")
+
+
+def pause_in_words(pause: PauseLine) -> str:
+    """`pauze van 23-11-2026 tot en met 22-07-2027 (convenant)`; `pauze gevraagd tot en met 22-03-2027 (verzoek)`"""
+    about = f" voor {', '.join(pause.soorten)}" if pause.soorten else ""
+    ground = "convenant" if pause.bindend else "verzoek"
+    asked, paused = _day(pause.gevraagd_tot_en_met), pause.gepauzeerd_tot_en_met
+    if paused is None:
+        return f"pauze{about} gevraagd tot en met {asked} ({ground})"
+    more = "" if paused == pause.gevraagd_tot_en_met else f", gevraagd tot en met {asked}"
+    return f"pauze{about} van {_day(pause.ingangsdatum)} tot en met {_day(paused)} ({ground}){more}"
+
+
 def add_delivery(tree: Tree, told: Told) -> None:
     row = told.row
-    branch = tree.add(Text(f"{row.soort} (versie {row.versie}): {in_words(row.state)}"))
+    branch = tree.add(_line(row.created_at, f"{row.soort} (versie {row.versie}): {in_words(row.state)}"))
     for at, text in sorted([*_attempts(told), *_evidence(told)]):
         branch.add(_line(at, text))
 
@@ -154,18 +244,19 @@ def _evidence(told: Told) -> Iterator[tuple[int, str]]:
             yield one.received_at, _KINDS.get(one.kind, one.kind)
 
 
-def _line(at: int, text: str) -> Text:
+def _line(at: int, text: str, style: str = "") -> Text:
     moment = (_EPOCH + timedelta(microseconds=at)).astimezone(AMSTERDAM)
-    return Text.assemble((f"{moment:%d-%m-%Y %H:%M:%S},{moment.microsecond // 1000:03d}", "dim"), f"  {text}")
+    return Text.assemble((f"{moment:%d-%m-%Y %H:%M:%S}", "dim"), "  ", (text, style))
 
 
 def _day(iso: str) -> str:
     return f"{date.fromisoformat(iso):%d-%m-%Y}"
 
 
-def _sort_key(key: tuple[str, str | None], names: Mapping[str, str]) -> tuple[str, str]:
+def _sort_key(key: tuple[str, str | None], look: Look) -> tuple[str, bool, str]:
+    """Creditors by name, each followed by its agents."""
     creditor, agent_for = key
-    return names.get(creditor, creditor).casefold(), agent_for or ""
+    return look.name(agent_for or creditor).casefold(), agent_for is not None, look.name(creditor).casefold()
 
 
 def _by_delivery(rows: Iterable[Any]) -> dict[str, list[Any]]:

@@ -22,6 +22,7 @@ dossier's own: not everything at midnight.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from zlib import crc32
 
 from msgspec import Struct, field
@@ -148,6 +149,12 @@ def review(case: Case, now: int, terms: Terms) -> Agenda:
     return Agenda(tuple(due), min((item.at for item in items if item.at > now), default=None))
 
 
+def planned(case: Case, now: int, terms: Terms) -> tuple[Item, ...]:
+    """What is still to come as things stand, in order."""
+    items = [item for item in _items(case, now, terms) if item.at > now and item.mark not in case.marks]
+    return tuple(sorted(items, key=lambda item: item.at))
+
+
 def _items(case: Case, now: int, terms: Terms) -> Iterator[Item]:
     for one in case.deliveries:
         yield from _delays(case, one)
@@ -192,10 +199,10 @@ def _is_told(case: Case, one: Delivery) -> bool:
 
 
 def _answers(case: Case, thread: Thread, now: int, terms: Terms) -> Iterator[Item]:
-    waiting = [one for one in thread.deliveries if one.soort in ("kennisgeving", "herinnering") and one.awaits_answer]
-    unsent = [one for one in thread.deliveries if one.soort == "herinnering" and one.is_open]
-    decided = thread.decided or (None if _must_answer(case, thread) else case.decision_of(thread.principal))
-    if thread.key[1] is None and decided is None:
+    waiting = [one for one in thread.answerable if one.awaits_answer]
+    unsent = [one for one in thread.answerable if one.soort == "herinnering" and one.is_open]
+    decided = thread.decided
+    if decided is None and (thread.key[1] is None or not _must_answer(case, thread)):
         decided = case.decision_of(thread.principal)
     if decided is not None:
         yield from _decided(thread, decided, [*waiting, *unsent], now)
@@ -254,7 +261,7 @@ def _after_reminder(reminder: Delivery, case: str, terms: Terms) -> int:
 
 def _transfers(case: Case, thread: Thread, now: int) -> Iterator[Item]:
     """Whom the claim went to is told once, by whomever it was handed on."""
-    told = [one for one in thread.notices if one.is_told]
+    told = [one for one in thread.notices if one.is_told] if thread.transfers else []
     if not told or thread.is_withdrawn or case.withdrawn_at is not None:
         return
     for agent in thread.transfers:
@@ -272,7 +279,7 @@ def _pause_ends(case: Case, thread: Thread) -> Iterator[Item]:
     moved_on = decided is not None and decided.decision == AnswerKind.TRANSFERRED
     if refuses or moved_on or thread.is_withdrawn or not _must_answer(case, thread):
         return
-    told = [one for one in thread.notices if one.is_told and one.terms]
+    told = thread.told_notices
     for pause in thread.pauses():
         yield from _nearing_end(case, thread, told[-1], pause)
         if pause.paused_until is not None:
@@ -345,12 +352,12 @@ def _closures(case: Case, now: int) -> Iterator[Item]:
     by_id = {one.id: one for one in case.deliveries}
     for delivery_id, kind in sorted(case.tasks):
         one = by_id.get(delivery_id)
-        reason = one and _reason_to_close(case, one, kind)
+        reason = one and _reason_to_close(case, one, kind, now)
         if reason:
             yield Item(now, CloseTask(delivery_id, kind, reason))
 
 
-def _reason_to_close(case: Case, one: Delivery, kind: str) -> str | None:
+def _reason_to_close(case: Case, one: Delivery, kind: str, now: int) -> str | None:
     if kind in _ARRIVED and one.is_told:
         return "alsnog bezorgd"
     if kind in _UNDELIVERED and one.state in (State.CONFIRMED, State.REFUSED, State.RECEIVED):
@@ -359,6 +366,8 @@ def _reason_to_close(case: Case, one: Delivery, kind: str) -> str | None:
         return "het bericht is ingetrokken"
     if kind == TaskKind.ANSWER_OVERDUE and case.decision_of(one.agent_for or one.creditor):
         return "alsnog beantwoord"
+    if kind == TaskKind.ANSWER_OVERDUE and is_over(case.threads[one.key], day_of(now)):
+        return "de pauze is voorbij"
     return None
 
 
@@ -367,8 +376,12 @@ def _reason_to_close(case: Case, one: Delivery, kind: str) -> str | None:
 
 def morning(last_day: date, key: str) -> int:
     """The early morning after `last_day`, at the moment that is `key`'s own (epoch µs)."""
-    start = datetime.combine(last_day + timedelta(days=1), _MORNING, AMSTERDAM)
-    return int(start.timestamp()) * SECOND + _spread(key, _MORNING_SPREAD) * SECOND
+    return _six_o_clock_after(last_day) + _spread(key, _MORNING_SPREAD) * SECOND
+
+
+@lru_cache(4096)
+def _six_o_clock_after(day: date) -> int:
+    return int(datetime.combine(day + timedelta(days=1), _MORNING, AMSTERDAM).timestamp()) * SECOND
 
 
 def _spread(key: str, most: int) -> int:

@@ -11,7 +11,7 @@ still a transfer). One contradiction is refused: a pause that ends before it beg
 | the others                                        | refuses  | geweigerd   |
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -194,6 +194,19 @@ def said(answer: Answer, find: Callable[[str], str | None]) -> Said:
 
 def is_transfer(answer: Answer) -> bool:
     return answer.soort is AnswerKind.TRANSFERRED
+
+
+def claims_decided(answers: Iterable[Answer]) -> tuple[ClaimAnswer, ...]:
+    """What is decided on each claim, by the answers of one creditor, oldest first: a decision about some claims leaves
+    the others as they were, any other decision is about all of them, so that none is named any more."""
+    claims: dict[str, ClaimAnswer] = {}
+    for answer in answers:
+        if meaning(answer) == "receipt":
+            continue
+        if answer.soort is not AnswerKind.PAUSED_IN_PART:
+            claims.clear()
+        claims |= {claim.reference: claim for claim in answer.claims}
+    return tuple(claims.values())
 
 
 def contradicts(before: str | None, answer: Answer) -> bool:

@@ -12,6 +12,7 @@ from gateway.http.callbacks import Callbacks
 from gateway.http.doors import Doors
 from gateway.http.lookups import Lookups
 from gateway.http.messages import Messages
+from gateway.http.overviews import Overviews
 from gateway.http.pause_requests import PauseRequestDoor
 from gateway.http.problems import as_json
 from gateway.http.routes import PREFIX, Route, query_of
@@ -26,6 +27,7 @@ class Api:
         self._gatekeeper = Gatekeeper(doors)
         self._messages = Messages(doors.intake)
         self._lookups = Lookups(doors)
+        self._overviews = Overviews(doors)
         self._requests = PauseRequestDoor(doors)
         self._callbacks = Callbacks(doors)
         self._document = openapi.document(doors.settings.public_url)
@@ -43,6 +45,8 @@ class Api:
                 routes.POST_PAUSE_REQUEST_HANDLED, self._requests.handle
             ),
             routes.LIST_CREDITORS.operation: self._for_senders(routes.LIST_CREDITORS, self._lookups.creditors),
+            routes.CREDITOR_OVERVIEW.operation: self._for_senders(routes.CREDITOR_OVERVIEW, self._overviews.creditors),
+            routes.GEMEENTE_OVERVIEW.operation: self._for_senders(routes.GEMEENTE_OVERVIEW, self._overviews.gemeenten),
             routes.POST_ANSWER.operation: self._callbacks.take,
             routes.GET_OPENAPI.operation: self._openapi,
         }

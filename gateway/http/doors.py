@@ -1,11 +1,13 @@
 """What the HTTP routes need of the gateway."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from datetime import date
 
 from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.config import HttpSettings
+from gateway.core.agenda import Terms
 from gateway.core.notice import Sender
 from gateway.events import Events
 from gateway.evidence import Testimony
@@ -20,7 +22,8 @@ NCSC = "https://www.ncsc.nl/contact/kwetsbaarheid-melden"
 
 
 class Doors(Struct, frozen=True):
-    """`ready` gives reasons, in Dutch, why the gateway is not ready; `security_contact` is a URI (RFC 9116)."""
+    """`ready` gives reasons, in Dutch, why the gateway is not ready; `security_contact` is a URI (RFC 9116); on
+    `closed_days` nobody works, beside the holidays."""
 
     ledger: Ledger
     intake: Intake
@@ -30,8 +33,10 @@ class Doors(Struct, frozen=True):
     events: Events
     links: Links
     clock: Clock
+    terms: Terms
     senders_by_client: Mapping[str, Sender]
     senders_by_oin: Mapping[str, Sender]
     settings: HttpSettings
     ready: Callable[[], Awaitable[list[str]]]
+    closed_days: Collection[date] = ()
     security_contact: str = NCSC

@@ -8,7 +8,9 @@ from aiohttp import web
 from msgspec import Raw
 from sqlalchemy import Connection
 
+from gateway.core.case import Case
 from gateway.core.notice import Sender, plain_gemeente
+from gateway.core.stand import dossier_coming, stand
 from gateway.events import rfc3339
 from gateway.http.doors import Doors
 from gateway.http.problems import Problem, as_json
@@ -20,13 +22,16 @@ from gateway.http.records import (
     DossierDetail,
     Dossiers,
     Feed,
+    answers_by_author,
     attempt_line,
+    coming_lines,
     creditor_line,
     delivery_fields,
     message_line,
+    stand_line,
 )
 from gateway.http.routes import LARGEST_CURSOR, UUID
-from gateway.ledger import read
+from gateway.ledger import agenda, read
 from gateway.ledger.read import Rows
 from gateway.log import logger
 from gateway.seal import SealBroken, aad
@@ -43,6 +48,8 @@ class Lookups:
         self._sealer = doors.sealer
         self._events = doors.events
         self._links = doors.links
+        self._clock = doors.clock
+        self._terms = doors.terms
 
     async def dossiers(self, sender: Sender, query: Mapping[str, str], _: web.Request) -> web.Response:
         only = plain_gemeente(query["gemeente"]) if "gemeente" in query else None
@@ -64,8 +71,18 @@ class Lookups:
         )
         if not rows:
             raise Problem(404)
-        messages = await self._ledger.run(read.messages_of, identifier)
-        return as_json(DossierDetail(**_dossier(rows[0], lines), berichten=tuple(map(message_line, messages))))
+        messages, case, evidence = await self._ledger.run(_story, identifier)
+        now = self._clock.micros()
+        keys = {one.id: one.key for one in case.deliveries}
+        answers = answers_by_author((keys[id_], bytes(raw)) for id_, raw in self._answers(rows[0].key, evidence))
+        return as_json(
+            DossierDetail(
+                **_dossier(rows[0], lines),
+                berichten=tuple(map(message_line, messages)),
+                schuldeisers=tuple(stand_line(one, answers) for one in stand(case, now, self._terms)),
+                hierna=coming_lines(dossier_coming(case, now, self._terms)),
+            )
+        )
 
     async def delivery(self, sender: Sender, _: Mapping[str, str], request: web.Request) -> web.Response:
         found = await self._ledger.run(read.delivery_with, identifier_of(request))
@@ -75,7 +92,7 @@ class Lookups:
         return as_json(
             DeliveryDetail(
                 **delivery_fields(row),
-                antwoorden=tuple(self._answers(row.key, evidence)),
+                antwoorden=tuple(raw for _, raw in self._answers(row.key, evidence)),
                 pogingen=tuple(map(attempt_line, attempts)),
             )
         )
@@ -89,12 +106,13 @@ class Lookups:
         register = self._links.register.by_id
         return as_json(Creditors(tuple(creditor_line(register[name]) for name in sorted(register))))
 
-    def _answers(self, key: bytes, evidence: Rows) -> Iterable[Raw]:
+    def _answers(self, key: bytes, evidence: Rows) -> Iterable[tuple[str, Raw]]:
+        """Delivery and answer."""
         for row in evidence:
             if row.kind != "answer" or row.answer is None:
                 continue
             try:
-                yield Raw(self._sealer.open(key, row.answer, aad("evidence", row.id, "answer")))
+                yield row.delivery_id, Raw(self._sealer.open(key, row.answer, aad("evidence", row.id, "answer")))
             except SealBroken:
                 log.error("seal_broken", stap="antwoorden", bezorging=row.delivery_id)
 
@@ -113,6 +131,12 @@ def _dossiers_with_lines(connection: Connection, /, **filters: Any) -> tuple[Row
     for row in read.deliveries_of(connection, list(lines)):
         lines[row.dossier_id].append(DeliveryLine(**delivery_fields(row)))
     return rows, lines
+
+
+def _story(connection: Connection, dossier_id: str) -> tuple[Rows, Case, Rows]:
+    """The messages of a dossier, how it stands, and what creditors told about it."""
+    case = agenda.case_of(connection, dossier_id) or Case(dossier_id, ())
+    return read.messages_of(connection, dossier_id), case, read.evidence_of(connection, [dossier_id])
 
 
 def identifier_of(request: web.Request) -> str:

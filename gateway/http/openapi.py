@@ -9,14 +9,23 @@ from msgspec import Struct
 import schemas
 from gateway.core.errors import Violation
 from gateway.core.notice import ContactPerson
-from gateway.http import records, routes
+from gateway.http import figures, records, routes
 from gateway.http.problems import TITLES, ProblemDocument
 from gateway.http.routes import Parameter, Route
 
 _REF = "#/components/schemas/{}"
 _RECORDS: Mapping[type[Struct], str] = {
+    figures.Adherence: "ConvenantNaleving",
+    figures.AdoptionCounts: "Gebruik",
+    figures.CreditorFigures: "CijfersSchuldeiser",
+    figures.CreditorOverview: "OverzichtSchuldeisers",
+    figures.GemeenteFigures: "CijfersGemeente",
+    figures.GemeenteOverview: "OverzichtGemeenten",
+    figures.Refusals: "Weigeringen",
+    figures.Shares: "Dekking",
     records.AnswerTaken: "AntwoordOntvangen",
     records.Attempt: "Poging",
+    records.ComingLine: "Hierna",
     records.CovenantLine: "Convenant",
     records.CreditorLine: "Schuldeiser",
     records.Creditors: "Schuldeisers",
@@ -27,10 +36,12 @@ _RECORDS: Mapping[type[Struct], str] = {
     records.Dossiers: "Dossiers",
     records.Feed: "Gebeurtenissen",
     records.MessageLine: "Bericht",
+    records.PauseLine: "Pauze",
     records.PauseRequestDetail: "PauzeverzoekDetail",
     records.PauseRequestLine: "Pauzeverzoek",
     records.PauseRequests: "Pauzeverzoeken",
     records.Received: "BerichtOntvangen",
+    records.StandLine: "StandVanSchuldeiser",
     ContactPerson: "Contactpersoon",
     ProblemDocument: "Probleem",
     Violation: "Fout",

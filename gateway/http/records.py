@@ -1,11 +1,16 @@
 """What the API answers, as JSON: these records are both what is encoded and what the OpenAPI document describes."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Raw, Struct
 
+from gateway.core.answer import Answer, ClaimAnswer, claims_decided, parse_answer
+from gateway.core.case import Pause
 from gateway.core.creditor import Covenant, Creditor, Term
 from gateway.core.notice import ContactPerson
+from gateway.core.stand import Coming, CreditorStand
 from gateway.events import rfc3339
 
 
@@ -70,8 +75,47 @@ class Dossier(Struct, frozen=True):
     bezorgingen: tuple[DeliveryLine, ...]
 
 
+class PauseLine(Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """The pause of one part of the claims; dates are inclusive. Without `gepauzeerd_tot_en_met` it is only asked, or
+    refused; `soorten`: the kinds of claims it is about, none: all, or the others."""
+
+    ingangsdatum: str
+    gevraagd_tot_en_met: str
+    bindend: bool
+    gepauzeerd_tot_en_met: str | None = None
+    soorten: tuple[str, ...] = ()
+
+
+class ComingLine(Struct, frozen=True):
+    """What comes at `tijdstip` if nothing changes: an event, `herinnering` or `einde_antwoordtermijn`."""
+
+    wat: str
+    tijdstip: str
+
+
+class StandLine(Struct, frozen=True, omit_defaults=True):
+    """Where a creditor stands, or an agent (`namens`: for whom). `taken`: kinds of tasks that are open about it."""
+
+    schuldeiser: str
+    stand: str
+    pauzes: tuple[PauseLine, ...]
+    hierna: tuple[ComingLine, ...]
+    namens: str | None = None
+    bezorgd: str | None = None
+    ontvangen: str | None = None
+    besluit: str | None = None
+    besloten: str | None = None
+    taken: tuple[str, ...] = ()
+    vorderingen: tuple[Raw, ...] = ()
+    """What is decided claim by claim, as in an answer."""
+
+
 class DossierDetail(Dossier, frozen=True, kw_only=True):
+    """`hierna`: what comes for the dossier as a whole."""
+
     berichten: tuple[MessageLine, ...]
+    schuldeisers: tuple[StandLine, ...]
+    hierna: tuple[ComingLine, ...]
 
 
 class Dossiers(Struct, frozen=True):
@@ -153,6 +197,60 @@ def creditor_line(creditor: Creditor) -> CreditorLine:
         sector=creditor.sector,
         convenant=None if covenant is None else _covenant_line(covenant),
     )
+
+
+Answers = Mapping[tuple[str, str | None], Sequence[Answer]]
+"""What each creditor, or agent for a creditor, answered in a dossier, oldest first."""
+
+
+def answers_by_author(raw: Iterable[tuple[tuple[str, str | None], bytes]]) -> Answers:
+    """`raw`: answers as the ledger keeps them, in the order in which they came."""
+    found: dict[tuple[str, str | None], list[Answer]] = {}
+    for author, text in raw:
+        answer = parse_answer(text)
+        if isinstance(answer, Answer):
+            found.setdefault(author, []).append(answer)
+    return found
+
+
+def stand_line(one: CreditorStand, answers: Answers) -> StandLine:
+    decided = one.decided
+    return StandLine(
+        schuldeiser=one.creditor,
+        stand=str(one.standing),
+        pauzes=tuple(map(_pause_line, one.pauses)),
+        hierna=coming_lines(one.coming),
+        namens=one.agent_for,
+        bezorgd=_moment(one.told_at),
+        ontvangen=_moment(one.received_at),
+        besluit=decided.decision if decided else None,
+        besloten=_moment(decided.decided_at) if decided else None,
+        taken=one.tasks,
+        vorderingen=tuple(map(_encoded, claims_decided(answers.get((one.creditor, one.agent_for), ())))),
+    )
+
+
+def _encoded(claim: ClaimAnswer) -> Raw:
+    return Raw(msgspec.json.encode(claim))
+
+
+def coming_lines(coming: Iterable[Coming]) -> tuple[ComingLine, ...]:
+    return tuple(ComingLine(one.what, rfc3339(one.at)) for one in coming)
+
+
+def _pause_line(pause: Pause) -> PauseLine:
+    until = pause.paused_until
+    return PauseLine(
+        ingangsdatum=pause.starts.isoformat(),
+        gevraagd_tot_en_met=pause.asked_until.isoformat(),
+        bindend=pause.is_binding,
+        gepauzeerd_tot_en_met=until.isoformat() if until else None,
+        soorten=pause.scope,
+    )
+
+
+def _moment(micros: int | None) -> str | None:
+    return None if micros is None else rfc3339(micros)
 
 
 def delivery_fields(row: Any) -> dict[str, Any]:

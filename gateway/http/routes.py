@@ -17,6 +17,8 @@ VERSION = "1.0.0"
 
 UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 LARGEST_CURSOR = 2**63 - 1
+_GEMEENTE = "(GM)?[0-9]{4}"
+_DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _NO_CONTROL = "[^\\x00-\\x1f\\x7f-\\x9f]{1,100}"
 
 
@@ -63,7 +65,7 @@ LIST_DOSSIERS = Route(
     "Vraag uw dossiers op, met de bezorgingen",
     {200: "Dossiers"},
     query=(
-        Parameter("gemeente", "(GM)?[0-9]{4}", "CBS-code van vier cijfers"),
+        Parameter("gemeente", _GEMEENTE, "CBS-code van vier cijfers"),
         Parameter("dossierkenmerk", _NO_CONTROL, "Uw kenmerk van het dossier"),
         Parameter("na", UUID, "De waarde van volgende op de vorige bladzijde"),
     ),
@@ -131,6 +133,31 @@ LIST_CREDITORS = Route(
     {200: "Schuldeisers"},
     problems=(400, 401),
 )
+_PERIOD = (
+    Parameter(
+        "van", _DATE, "Eerste dag, op de kennisgevingen die toen binnenkwamen; standaard twaalf maanden voor tot"
+    ),
+    Parameter("tot", _DATE, "Laatste dag, die meetelt; standaard vandaag"),
+    Parameter("gemeente", _GEMEENTE, "Alleen deze van uw gemeenten (CBS-code)"),
+)
+CREDITOR_OVERVIEW = Route(
+    "overzichtSchuldeisersOpvragen",
+    "GET",
+    "/overzicht/schuldeisers",
+    "Vraag per schuldeiser op wat uw kennisgevingen opleverden",
+    {200: "OverzichtSchuldeisers"},
+    query=_PERIOD,
+    problems=(400, 401, 503),
+)
+GEMEENTE_OVERVIEW = Route(
+    "overzichtGemeentenOpvragen",
+    "GET",
+    "/overzicht/gemeenten",
+    "Vraag per gemeente op hoeveel schuldeisers u bereikt",
+    {200: "OverzichtGemeenten"},
+    query=_PERIOD,
+    problems=(400, 401, 503),
+)
 POST_ANSWER = Route(
     "antwoordGeven",
     "POST",
@@ -162,6 +189,8 @@ ROUTES = (
     GET_PAUSE_REQUEST,
     POST_PAUSE_REQUEST_HANDLED,
     LIST_CREDITORS,
+    CREDITOR_OVERVIEW,
+    GEMEENTE_OVERVIEW,
     POST_ANSWER,
     GET_OPENAPI,
 )

@@ -5,7 +5,8 @@ leaves a row, an insert that waits for nobody. Dossiers are locked while they ar
 looks at are skipped, so that what is due is done once.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, field
@@ -14,8 +15,8 @@ from sqlalchemy import Connection, bindparam, delete, func, or_, select
 from gateway.core.case import Case, Delivery
 from gateway.core.lifecycle import TERMINAL, Happening, State
 from gateway.ledger.among import among, among_given
-from gateway.ledger.bulk import insert_rows, update_rows
-from gateway.ledger.deliveries import delivery_of
+from gateway.ledger.bulk import insert_rows, update_rows, update_various_rows
+from gateway.ledger.deliveries import FIELDS, delivery_of
 from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.queue import Lane
 from gateway.ledger.schema import attempt, delivery, dossier, message, milestone, nudge, payload, task, transition
@@ -101,23 +102,21 @@ def _open(connection: Connection, ids: Sequence[str]) -> list[Open]:
     rows = connection.execute(_DOSSIERS, {"ids": list(ids)}).all()
     locked = [row.id for row in rows]
     connection.execute(_TAKE_NUDGES, {"ids": locked})
-    deliveries, messages, marks, tasks = (
-        _by_dossier(connection.execute(part, {"ids": locked})) for part in (_DELIVERIES, _MESSAGES, _MARKS, _TASKS)
-    )
-    waited_for = [row.waits_for for of_one in deliveries.values() for row in of_one if row.soort == "intrekking"]
-    under_way, arrived = _ends_of_attempts(connection, [id_ for id_ in waited_for if id_])
+    deliveries = _by_dossier(connection.execute(_MATTERS, {"ids": locked}))
+    cases = _cases(connection, rows, deliveries)
     return [
         Open(
-            row.id,
-            row.gemeente,
-            row.kenmerk,
-            row.key,
-            row.review_at,
-            _case(row, deliveries, messages, marks, tasks, under_way, arrived),
-            {one.id: one for one in deliveries.get(row.id, ())},
+            row.id, row.gemeente, row.kenmerk, row.key, row.review_at, case, {one.id: one for one in deliveries[row.id]}
         )
-        for row in rows
+        for row, case in zip(rows, cases, strict=True)
     ]
+
+
+def case_of(connection: Connection, dossier_id: str) -> Case | None:
+    """A dossier as it stands, only to look at; None: there is none."""
+    rows = connection.execute(select(dossier).where(dossier.c.id == dossier_id)).all()
+    deliveries = _by_dossier(connection.execute(_ALL, {"ids": [row.id for row in rows]}))
+    return next(iter(_cases(connection, rows, deliveries)), None)
 
 
 _EARLIEST = select(func.min(dossier.c.review_at)).where(dossier.c.review_at.is_not(None))
@@ -133,21 +132,46 @@ _DOSSIERS = (
     select(dossier).where(among_given(dossier.c.id, "ids")).order_by(dossier.c.id).with_for_update(skip_locked=True)
 )
 _TAKE_NUDGES = delete(nudge).where(among_given(nudge.c.dossier_id, "ids"))
-_DELIVERIES = (
-    select(delivery)
-    .where(
-        among_given(delivery.c.dossier_id, "ids"),
-        or_(delivery.c.soort != "voortgang", delivery.c.state.not_in([str(state) for state in TERMINAL])),
-    )
+_ALL = (
+    select(*FIELDS, delivery.c.dossier_id, delivery.c.message_id, delivery.c.channel)
+    .where(among_given(delivery.c.dossier_id, "ids"))
     .order_by(delivery.c.id)
-    .with_for_update()
 )
+_MATTERS = _ALL.where(
+    or_(delivery.c.soort != "voortgang", delivery.c.state.not_in([str(state) for state in TERMINAL]))
+).with_for_update()
 """Those that may still matter: follow-ups that only inform are left out once they are over."""
-_MESSAGES = select(message.c.dossier_id, message.c.soort, message.c.versie, message.c.received_at).where(
+_SAID = select(message.c.dossier_id, message.c.soort, message.c.versie, message.c.received_at).where(
     among_given(message.c.dossier_id, "ids"), message.c.hold_until.is_(None)
 )
 _MARKS = select(milestone).where(among_given(milestone.c.dossier_id, "ids"))
-_TASKS = select(task).where(among_given(task.c.dossier_id, "ids"), task.c.closed_at.is_(None))
+_OPEN_TASKS = select(task).where(among_given(task.c.dossier_id, "ids"), task.c.closed_at.is_(None))
+
+
+def _cases(connection: Connection, rows: Sequence[Any], deliveries: Mapping[str, list[Any]]) -> list[Case]:
+    ids = [row.id for row in rows]
+    messages, marks, tasks = (
+        _by_dossier(connection.execute(part, {"ids": ids})) for part in (_SAID, _MARKS, _OPEN_TASKS)
+    )
+    waited_for = [row.waits_for for of_one in deliveries.values() for row in of_one if row.soort == "intrekking"]
+    under_way, arrived = _ends_of_attempts(connection, [id_ for id_ in waited_for if id_])
+    return [
+        Case(
+            id=row.id,
+            deliveries=tuple(map(delivery_of, deliveries[row.id])),
+            withdrawn_at=row.withdrawn_at,
+            last_news_at=max((one.received_at for one in messages[row.id] if one.soort in _NEWS), default=0),
+            notice_version=max((one.versie for one in messages[row.id] if one.soort == "kennisgeving"), default=0),
+            marks=frozenset((one.name, one.subject) for one in marks[row.id]),
+            tasks=frozenset((one.delivery_id, one.soort) for one in tasks[row.id] if one.delivery_id),
+            under_way=under_way,
+            may_have_arrived=arrived,
+        )
+        for row in rows
+    ]
+
+
+_NEWS = frozenset({"kennisgeving", "voortgang", "verlenging"})
 
 
 def _ends_of_attempts(connection: Connection, ids: Collection[str]) -> tuple[frozenset[str], frozenset[str]]:
@@ -162,36 +186,10 @@ def _ends_of_attempts(connection: Connection, ids: Collection[str]) -> tuple[fro
     return under_way, arrived
 
 
-_NEWS = frozenset({"kennisgeving", "voortgang", "verlenging"})
-
-
-def _case(
-    row: Any,
-    deliveries: dict[str, list[Any]],
-    messages: dict[str, list[Any]],
-    marks: dict[str, list[Any]],
-    tasks: dict[str, list[Any]],
-    under_way: frozenset[str],
-    arrived: frozenset[str],
-) -> Case:
-    said = messages.get(row.id, [])
-    return Case(
-        id=row.id,
-        deliveries=tuple(map(delivery_of, deliveries.get(row.id, ()))),
-        withdrawn_at=row.withdrawn_at,
-        last_news_at=max((one.received_at for one in said if one.soort in _NEWS), default=0),
-        notice_version=max((one.versie for one in said if one.soort == "kennisgeving"), default=0),
-        marks=frozenset((one.name, one.subject) for one in marks.get(row.id, ())),
-        tasks=frozenset((one.delivery_id, one.soort) for one in tasks.get(row.id, ()) if one.delivery_id),
-        under_way=under_way,
-        may_have_arrived=arrived,
-    )
-
-
 def _by_dossier(rows: Iterable[Any]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
+    found: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
-        found.setdefault(row.dossier_id, []).append(row)
+        found[row.dossier_id].append(row)
     return found
 
 
@@ -223,12 +221,9 @@ def _write(connection: Connection, writes: Writes, opened: Sequence[Open]) -> li
 
 
 def _move(connection: Connection, writes: Writes) -> None:
-    alike: dict[tuple[str, ...], list[Row]] = {}
-    for move in writes.moves:
-        values = {"id": move.delivery.id, "state": move.after, "next_action_at": None, "waits_for": None}
-        alike.setdefault(tuple(move.changes), []).append(values | move.changes)
-    for rows in alike.values():
-        update_rows(connection, delivery, ("id",), rows)
+    values = {"next_action_at": None, "waits_for": None}
+    changed = [{"id": move.delivery.id, "state": move.after, **values, **move.changes} for move in writes.moves]
+    update_various_rows(connection, delivery, ("id",), changed)
     insert_rows(
         connection,
         transition,

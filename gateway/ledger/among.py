@@ -2,7 +2,7 @@
 parsed and planned once."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from sqlalchemy import Boolean, ColumnElement, Dialect, SQLColumnExpression, Text, bindparam, literal
@@ -33,8 +33,9 @@ class _Among(FunctionElement[bool]):
     name = "among"
     inherit_cache = True
 
-    def self_group(self, against: OperatorType | None = None) -> "_Among":
-        """As it is: where a database has no booleans it would become `… = 1`, and no index serves that."""
+    def self_group(self, against: OperatorType | None = None) -> Self:
+        """As it stands. What is boolean is otherwise compared with 1 where an engine has no booleans (SQLite), and
+        then no index is used."""
         return self
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -239,3 +240,14 @@ def test_asyncapi_names_the_events_of_the_schema() -> None:
     types = schemas.document("gebeurtenissen")["properties"]["type"]["enum"]
     assert [f"nl.schuldhulpverlening.{event}.v1" for event in events] == types
     assert set(events) <= set(schemas.document("gebeurtenissen")["$defs"])
+
+
+# -- gemeenten --------------------------------------------------------------------------------------------------------
+
+
+def test_there_are_342_gemeenten_each_with_a_code_of_four_digits() -> None:
+    known = schemas.gemeenten()
+    assert len(known) == 342
+    assert all(re.fullmatch("[0-9]{4}", code) for code in known)
+    assert len(set(known.values())) == 342
+    assert (known["0363"], known["1900"], known["0518"]) == ("Amsterdam", "Súdwest-Fryslân", "'s-Gravenhage")

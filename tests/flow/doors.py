@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Executable, Table, insert, select
 
 from gateway.config import HttpSettings, OAuth2Settings
 from gateway.contract import DeliveryId, Rendition
+from gateway.core.agenda import Terms
 from gateway.core.creditor import Creditor, CreditorId
 from gateway.core.retry import Policy
 from gateway.core.standard_webhooks import new_secret, sign, signing_key
@@ -243,6 +244,7 @@ async def open_doors(
         events=events,
         links=links,
         clock=clock,
+        terms=Terms(links.register.by_id.get),
         senders_by_client={"gem-0363": SENDER, "gem-0344": OTHER, "pauzeknop": PAUSE_BUTTON},
         senders_by_oin={SENDER.oin: SENDER, OTHER.oin: OTHER},
         settings=_settings(issuer, tls),

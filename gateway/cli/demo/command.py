@@ -26,7 +26,7 @@ from gateway.cli.demo.report import (
 )
 from gateway.cli.demo.stage import SENDER, Stage, set_stage
 from gateway.cli.demo.verdict import account_of, missing
-from gateway.cli.dossiers import names
+from gateway.cli.dossiers import look_of
 from gateway.cli.errors import WrongUse
 from gateway.cli.ledger import run
 from gateway.cli.options import flag, option
@@ -142,7 +142,7 @@ async def _stories(gateway: Gateway, stage: Stage) -> list[Story]:
 async def _report(gateway: Gateway, stage: Stage, stories: list[Story]) -> None:
     console().print(creditor_table(stage, stories))
     if stories:
-        console().print(timeline(_smallest(stories), await gateway.ledger.run(names)))
+        console().print(timeline(_smallest(stories), await gateway.ledger.run(look_of, gateway.config.tempo)))
         say()
 
 
