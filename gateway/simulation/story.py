@@ -22,6 +22,8 @@ from gateway.simulation.population import FORGETFUL, SENDERS
 from gateway.simulation.temper import DAY, HOUR, MINUTE
 
 PROGRESS_EVERY = 60
+STRANGERS = ("kvk:12345678",)
+"""Not in the register."""
 
 
 class Posting(Struct, frozen=True):
@@ -123,9 +125,10 @@ class _Life:
                 yield self._withdrawal(day * DAY, everybody=False)
 
     def _notice(self, after: float) -> Telling:
-        named = [messages.named(self._chance, creditor) for creditor in self._told]
+        everybody = [*self._told, *(STRANGERS if self._chance.random() < 0.05 else ())]
+        named = [messages.named(self._chance, creditor) for creditor in everybody]
         data = messages.notice(self._chance, self._day(0), named)
-        return self._telling("kennisgeving", after, tuple(self._told), **data)
+        return self._telling("kennisgeving", after, tuple(everybody), **data)
 
     def _correction(self, first: Telling, after: float) -> Telling:
         """Another address, and a creditor who was forgotten."""
@@ -133,9 +136,10 @@ class _Life:
         data["hulpvrager"]["adres"]["huisnummer"] += 1
         data["schuldeisers"] += [messages.named(self._chance, creditor) for creditor in self._late]
         self._told += self._late
+        everybody = (*first.creditors, *self._late)
         for name in ("gemeente", "dossierkenmerk", "versie"):
             del data[name]
-        return self._telling("kennisgeving", after, tuple(self._told), **data)
+        return self._telling("kennisgeving", after, everybody, **data)
 
     def _withdrawal(self, after: float, *, everybody: bool) -> Telling:
         listed = () if everybody else tuple(self._chance.sample(self._told, min(2, len(self._told))))
