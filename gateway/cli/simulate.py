@@ -1,6 +1,5 @@
 """`kennisgeving simulate`."""
 
-import io
 import sys
 from datetime import date
 from typing import Annotated
@@ -10,9 +9,8 @@ import msgspec
 from gateway.cli.errors import WrongUse
 from gateway.cli.options import AsJson, option
 from gateway.cli.output import console, say, say_json, table
-from gateway.log import configure
+from gateway.simulation.halves import IN_ONE, simulate_all
 from gateway.simulation.report import PerTemper, Report
-from gateway.simulation.run import simulate as run
 from gateway.simulation.temper import Temper
 from gateway.simulation.world import Plan
 
@@ -31,18 +29,6 @@ _TABLES = {
 }
 
 
-class _Journal(io.StringIO):
-    """Where the log of the run goes; what points at a bug of ours is shown."""
-
-    bugs = 0
-
-    def write(self, line: str) -> int:
-        if '"plaats":' in line:
-            self.bugs += 1
-            sys.stderr.write(line)
-        return len(line)
-
-
 def simulate(
     *,
     dossiers: Annotated[int, option("--dossiers", "Hoeveel dossiers; standaard 1000.")] = 1000,
@@ -53,24 +39,24 @@ def simulate(
     """1: an invariant does not hold, or a bug came out."""
     if dossiers < 1 or years * DAYS < 1:
         raise WrongUse("een simulatie heeft ten minste één dossier en één dag")
-    journal = _Journal()
-    configure(journal)
-    sys.excepthook = sys.__excepthook__
-    report = run(Plan(dossiers, round(years * DAYS), seed), _tell_progress)
+    report, bugs = simulate_all(Plan(dossiers, round(years * DAYS), seed), tell_progress)
     if as_json:
         say_json(msgspec.to_builtins(report))
     else:
         _say(report)
-    return 1 if report.broken or journal.bugs else 0
+    return 1 if report.broken or bugs else 0
 
 
-def _tell_progress(month: date, deliveries: int) -> None:
-    sys.stderr.write(f"{_MONTHS[month.month - 1]} {month.year}: {deliveries} bezorgingen\n")
+def tell_progress(part: int, month: date, deliveries: int) -> None:
+    """On stderr: a line per month, and per half of a large run."""
+    half = "" if part == 0 else " (tweede helft)"
+    sys.stderr.write(f"{_MONTHS[month.month - 1]} {month.year}: {deliveries} bezorgingen{half}\n")
 
 
 def _say(report: Report) -> None:
     creditors = sum(report.creditors.values())
-    say(f"{report.dossiers} dossiers, {creditors} schuldeisers, {report.days} dagen, seed {report.seed}.")
+    halves = "; in twee helften, elk met een eigen grootboek" if report.dossiers > IN_ONE else ""
+    say(f"{report.dossiers} dossiers, {creditors} schuldeisers, {report.days} dagen, seed {report.seed}{halves}.")
     say()
     outcomes = sorted({outcome for counts in report.posted.values() for outcome in counts})
     say_counts("Berichten van gemeenten", report.posted, outcomes)

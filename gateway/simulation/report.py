@@ -1,10 +1,12 @@
 """What happened, as counts: per kind of message, of creditor, of event and of task."""
 
+import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway.core.deadlines import AMSTERDAM
 from gateway.core.lane import SECOND
@@ -94,6 +96,25 @@ _QUERIES = {
         JOIN delivery ON delivery.id = delivery_id GROUP BY 1, 2""",
     "tasks": "SELECT soort, coalesce(creditor, ''), count(*) FROM task GROUP BY 1, 2",
 }
+
+
+def joined(reports: Sequence[Report]) -> Report:
+    """Of the parts of one run: counts are added up; of what is broken, the first in virtual time."""
+    parts = [structs.asdict(report) for report in reports]
+    counts = {name: _sum([part[name] for part in parts]) for name, value in parts[0].items() if isinstance(value, dict)}
+    broken = [report.broken for report in reports if report.broken is not None]
+    return structs.replace(
+        reports[0],
+        **{**counts, "creditors": reports[0].creditors},
+        trail=hashlib.sha256("".join(report.trail for report in reports).encode()).hexdigest(),
+        broken=min(broken, key=lambda one: one.at, default=None),
+    )
+
+
+def _sum(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    names = sorted({name for part in parts for name in part})
+    found = {name: [part[name] for part in parts if name in part] for name in names}
+    return {name: _sum(values) if isinstance(values[0], dict) else sum(values) for name, values in found.items()}
 
 
 def _count(world: World, query: str) -> Counter[tuple[str, str]]:

@@ -80,13 +80,14 @@ def _plan_stories(world: World) -> None:
 
 
 def stories(plan: Plan, creditors: list[str]) -> Iterator[Story]:
-    """Every dossier of the run, admitted on some working day between nine and five."""
+    """Every dossier of this part of the run, admitted on some working day between nine and five."""
     chance = Random(f"{plan.seed}:toelatingen")
     for nr in range(1, plan.dossiers + 1):
         day = START + timedelta(days=int(chance.uniform(0, plan.days * ADMITTED_UNTIL)))
         day -= timedelta(days=max(0, day.weekday() - 4))
         starts = int((day.timestamp() + chance.uniform(9, 17) * HOUR) * SECOND)
-        yield tell(plan.seed, nr, starts, creditors)
+        if nr % plan.parts == plan.part:
+            yield tell(plan.seed, nr, starts, creditors)
 
 
 def _plan_days(world: World, on_month: Progress) -> None:

@@ -52,11 +52,14 @@ GAP_WAIT = 900.0
 
 
 class Plan(Struct, frozen=True):
-    """`within`, for tests only: what to do to the ledger at the end of every transaction."""
+    """`part` of `parts`: every so many-th dossier of the plan. `within`, for tests only: what to do to the ledger at
+    the end of every transaction."""
 
     dossiers: int
     days: int
     seed: int
+    part: int = 0
+    parts: int = 1
     within: Callable[[Connection], None] | None = None
 
 

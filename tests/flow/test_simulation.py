@@ -9,14 +9,14 @@ import msgspec
 import pytest
 from sqlalchemy import Connection, text
 
-from gateway.simulation.report import Report
+from gateway.simulation.report import Report, joined
 from gateway.simulation.run import simulate
 from gateway.simulation.world import Plan
 from tests.documents import ROOT
 
 
 def run(dossiers: int, days: int, seed: int, within: Callable[[Connection], None] | None = None) -> Report:
-    return simulate(Plan(dossiers, days, seed, within), lambda _month, _deliveries: None)
+    return simulate(Plan(dossiers, days, seed, within=within), lambda _month, _deliveries: None)
 
 
 def command(seed: int, hash_seed: int) -> bytes:
@@ -59,6 +59,16 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others() -> None:
     assert first == again
     assert msgspec.json.decode(first)["geschonden"] is None
     assert msgspec.json.decode(first)["vingerafdruk"] != msgspec.json.decode(other)["vingerafdruk"]
+
+
+def test_two_halves_are_the_whole() -> None:
+    whole = run(12, 60, 3)
+    halves = [simulate(Plan(12, 60, 3, part=part, parts=2), lambda _month, _deliveries: None) for part in (0, 1)]
+    both = joined(halves)
+    assert both.posted == whole.posted
+    assert both.deliveries["kennisgeving"] == whole.deliveries["kennisgeving"]
+    assert both.creditors == whole.creditors
+    assert both.broken is None
 
 
 def forget_the_order(ledger: Connection) -> None:
