@@ -28,7 +28,7 @@ LOOK_EVERY = 30.0
 GATHER = 1.0
 """Seconds that nudges gather: the creditors of a dossier are told at nearly the same time."""
 LEDGER_PAUSE = 0.5
-BATCH = 16
+BATCH = 32
 
 
 class Timers:
