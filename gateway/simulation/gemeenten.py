@@ -15,7 +15,16 @@ from gateway.simulation.story import Posting, Telling
 
 Version = tuple[str, str, int]
 """(gemeente, dossierkenmerk, versie)"""
-ONCE = frozenset({"antwoord-verlopen", "bezorging-vertraagd", "dossier-volledig", "pauze-loopt-af", "pauze-geeindigd"})
+ONCE = frozenset(
+    {
+        "antwoord-verlopen",
+        "bezorging-vertraagd",
+        "dossier-volledig",
+        "pauze-loopt-af",
+        "pauze-geeindigd",
+        "pauzeverzoek-wacht",
+    }
+)
 """Events that the clock causes: each is told once of the same thing."""
 
 
@@ -114,7 +123,7 @@ class Gemeenten:
         self._verdict.checks["I15"] += 1
         told = msgspec.json.encode([name, {key: value for key, value in data.items() if key != "tijdstip"}])
         if told in self._told:
-            which = data.get("bezorging") or data["dossierkenmerk"]
+            which = data.get("bezorging") or data.get("dossierkenmerk") or data["verzoekkenmerk"]
             self._verdict.broken("I15", f"{name} over {which} is twee keer verteld")
         self._told.add(told)
 

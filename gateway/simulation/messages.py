@@ -56,6 +56,11 @@ def notice(chance: Random, today: date, creditors: Sequence[Mapping[str, object]
     }
 
 
+def pause_request(gemeente: str, reference: str) -> Data:
+    contact = {"naam": "Anna Voorbeeld", "telefoon": "+31 85 000 00 00"}
+    return {"gemeente": gemeente, "verzoekkenmerk": reference, "contact": contact, "voorkeur": "bellen"}
+
+
 def named(chance: Random, creditor: str) -> Data:
     """A creditor as the sender names it, with its claims."""
     claims = [

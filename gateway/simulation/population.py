@@ -41,6 +41,9 @@ SENDERS = tuple(
         ("Stadsbank Oost", ("0141", "0164", "0173")),
     )
 )
+PAUSE_BUTTON = Sender(
+    "pauzeknop", "00000099000000999000", tuple(code for sender in SENDERS for code in sender.gemeenten)
+)
 FORGETFUL = frozenset({"0153", "0772", "0502", "0047"})
 """Gemeenten that often forget to report progress."""
 

@@ -1,8 +1,9 @@
 """The life of one dossier as its gemeente lives it: which messages, when, and how they go astray.
 
-A kennisgeving to 5 to 25 creditors; corrections; progress about every 60 days, which some gemeenten forget; at times
-an extension; an end after 4 to 8 months; at times a withdrawal, some at once. On the way messages are sent twice, out
-of order (within and beyond the wait for a gap), with an error in them, or with other content under the same version.
+At times a pause request before it; a kennisgeving to 5 to 25 creditors; corrections; progress about every 60 days,
+which some gemeenten forget; at times an extension; an end after 4 to 8 months; at times a withdrawal, some at once. On
+the way messages are sent twice, out of order (within and beyond the wait for a gap), with an error in them, or with
+other content under the same version.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from gateway.core.lane import SECOND
 from gateway.core.notice import Sender
 from gateway.simulation import messages
 from gateway.simulation.messages import Data
-from gateway.simulation.population import FORGETFUL, SENDERS
+from gateway.simulation.population import FORGETFUL, PAUSE_BUTTON, SENDERS
 from gateway.simulation.temper import DAY, HOUR, MINUTE
 
 PROGRESS_EVERY = 60
@@ -58,7 +59,7 @@ def tell(seed: int, nr: int, starts: int, creditors: Sequence[str]) -> Story:
     sender = SENDERS[chance.randrange(len(SENDERS))]
     life = _Life(chance, chance.choice(sender.gemeenten), f"SIM-{seed}-{nr:05d}", starts, creditors)
     tellings = tuple(life.tellings())
-    return Story(tellings, tuple(_post(chance, sender, tellings)))
+    return Story(tellings, (*life.requests(), *_post(chance, sender, tellings)))
 
 
 class _Life:
@@ -80,16 +81,32 @@ class _Life:
         self._late = everybody[:1] if chance.random() < 0.5 else []
         self._told = everybody[len(self._late) :]
         self._versie = 0
+        self._asked = chance.uniform(2, 20) if chance.random() < 0.2 else None
+        """Days before the admission on which the debtor pressed the button; None: there was no such thing."""
+
+    def requests(self) -> Iterator[Posting]:
+        """What the pauzeknop sends; now and then twice."""
+        if self._asked is None:
+            return
+        at = self._starts - int(self._asked * DAY) * SECOND
+        data = messages.pause_request(self._gemeente, self._request)
+        body = messages.event("pauzeverzoek", self._request, PAUSE_BUTTON, at, data)
+        for _ in range(1 + (self._chance.random() < 0.1)):
+            yield Posting(at, PAUSE_BUTTON, "pauzeverzoek", body)
+
+    @property
+    def _request(self) -> str:
+        return f"PK-{self._dossier}"
 
     def tellings(self) -> Iterator[Telling]:
         chance = self._chance
         first = self._notice(0.0)
         yield first
         if chance.random() < 0.06:
-            yield self._withdrawal(chance.choice((1.0, 5 * MINUTE, HOUR, 20 * DAY)), everybody=True)
+            yield self._withdrawal(chance.choice((1.0, 1.0, 5 * MINUTE, HOUR, 20 * DAY)), everybody=True)
             return
-        if chance.random() < 0.18:
-            yield self._correction(first, chance.choice((2 * MINUTE, HOUR, 2 * DAY, 40 * DAY)))
+        if chance.random() < 0.25:
+            yield self._correction(first, chance.choice((2.0, 2.0, HOUR, 2 * DAY, 40 * DAY)))
         yield from self._course()
 
     def _course(self) -> Iterator[Telling]:
@@ -128,6 +145,8 @@ class _Life:
         everybody = [*self._told, *(STRANGERS if self._chance.random() < 0.05 else ())]
         named = [messages.named(self._chance, creditor) for creditor in everybody]
         data = messages.notice(self._chance, self._day(0), named)
+        if self._asked is not None:
+            data["verzoekkenmerk"] = self._request
         return self._telling("kennisgeving", after, tuple(everybody), **data)
 
     def _correction(self, first: Telling, after: float) -> Telling:

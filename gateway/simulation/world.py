@@ -35,7 +35,7 @@ from gateway.simulation.invariants import Sightings, Verdict, Watch
 from gateway.simulation.ledger import LedgerInPlace
 from gateway.simulation.loop import VirtualClock
 from gateway.simulation.mailroom import Mailroom
-from gateway.simulation.population import AGENTS, CHANNEL, FALLBACK, SENDERS, register, tempers
+from gateway.simulation.population import AGENTS, CHANNEL, FALLBACK, PAUSE_BUTTON, SENDERS, register, tempers
 from gateway.simulation.temper import DAY, Temper
 from gateway.simulation.trail import Trail
 from gateway.timers import Timers
@@ -133,7 +133,7 @@ class World:
             keys,
             events,
             self.clock,
-            senders=SENDERS,
+            senders=(*SENDERS, PAUSE_BUTTON),
             policy=self.policy,
             closed_days=(),
             gap_wait=GAP_WAIT,

@@ -95,7 +95,7 @@ def ignore_withdrawals(ledger: Connection) -> None:
 def test_a_bug_ends_the_run_with_the_invariant_that_it_breaks(
     bug: Callable[[Connection], None], invariant: str
 ) -> None:
-    report = run(60, 120, 42, bug)
+    report = run(150, 120, 42, bug)
     assert report.broken is not None
     assert report.broken.invariant == invariant
     assert report.broken.seed == 42
