@@ -75,7 +75,7 @@ class Dispatch:
     """Construct, then `run`. `wake` tells it that lanes have new work; `on_events` is called when events were written,
     `on_agenda` when something changed that the clock may have plans with.
 
-    `lease` and `attempt_timeout` in seconds.
+    `lease` and `attempt_timeout` in seconds; `jitter` gives 0 ≤ j < 1.
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class Dispatch:
         attempt_timeout: float,
         on_events: Callable[[], None],
         on_agenda: Callable[[], None] = lambda: None,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self._ledger = ledger
         self._links = links
@@ -105,6 +106,7 @@ class Dispatch:
         self._attempt_timeout = attempt_timeout
         self._on_events = on_events
         self._on_agenda = on_agenda
+        self._jitter = jitter
         self._lines: dict[Lane, Line[Ready]] = {}
         self._due: dict[Lane, list[int]] = {}
         """Lanes with work, and a heap of the instants from which there is some."""
@@ -366,7 +368,7 @@ class Dispatch:
         line = self._line((claimed.creditor, claimed.channel))
         line.held_until = max(line.held_until, held_until(outcome, at))
         self._leave_line(claimed)
-        self._settling.add(Ended(claimed, outcome, at, random.random()))
+        self._settling.add(Ended(claimed, outcome, at, self._jitter()))
 
     async def _settle(self, batch: list[Ended]) -> None:
         by_claim = {(ended.claimed.id, ended.claimed.fence): ended for ended in batch}
