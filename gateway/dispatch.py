@@ -76,7 +76,8 @@ class Dispatch:
     `on_agenda` when something changed that the clock may have plans with.
 
     `on_attempt` is told every attempt with its outcome, begin and end (epoch µs), `on_batch` every group commit by name
-    and size. `lease` and `attempt_timeout` in seconds.
+    and size. `lease` and `attempt_timeout` in seconds; `jitter` gives
+    0 ≤ j < 1.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Dispatch:
         attempt_timeout: float,
         on_events: Callable[[], None],
         on_agenda: Callable[[], None] = lambda: None,
+        jitter: Callable[[], float] = random.random,
         on_attempt: Callable[[Claimed, Outcome, int, int], None] = lambda *_: None,
         on_batch: Callable[[str, int], None] = lambda *_: None,
     ) -> None:
@@ -108,6 +110,7 @@ class Dispatch:
         self._attempt_timeout = attempt_timeout
         self._on_events = on_events
         self._on_agenda = on_agenda
+        self._jitter = jitter
         self._on_attempt = on_attempt
         self._lines: dict[Lane, Line[Ready]] = {}
         self._due: dict[Lane, list[int]] = {}
@@ -389,7 +392,7 @@ class Dispatch:
         line = self._line((claimed.creditor, claimed.channel))
         line.held_until = max(line.held_until, held_until(outcome, at))
         self._leave_line(claimed)
-        self._settling.add(Ended(claimed, outcome, at, random.random()))
+        self._settling.add(Ended(claimed, outcome, at, self._jitter()))
 
     async def _settle(self, batch: list[Ended]) -> None:
         by_claim = {(ended.claimed.id, ended.claimed.fence): ended for ended in batch}

@@ -51,6 +51,8 @@ class Outbox:
         publish: Publish | None,
         *,
         lease: float,
+        sweep: float = SWEEP,
+        linger: float = LINGER,
         on_published: Callable[[Mapping[str, int]], None] = lambda _counts: None,
     ) -> None:
         self._ledger = ledger
@@ -59,6 +61,8 @@ class Outbox:
         self._publish = publish
         self._on_published = on_published
         self._lease = int(lease * SECOND)
+        self._sweep = sweep
+        self._linger = linger
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
 
@@ -87,11 +91,11 @@ class Outbox:
 
     async def _sleep(self) -> None:
         try:
-            async with asyncio.timeout(SWEEP):
+            async with asyncio.timeout(self._sweep):
                 await self._wake.wait()
         except TimeoutError:
             return
-        await asyncio.sleep(LINGER)
+        await asyncio.sleep(self._linger)
 
     async def _round(self) -> int:
         """One batch: take, publish, mark. Returns how many were taken."""
