@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway import amqp, watch
 from gateway.certificates import certificates
 from gateway.config import Config, read_config
+from gateway.core import health
 from gateway.core.health import STUCK_AFTER
 from gateway.ledger.engine import Ledger
 from gateway.log import configure
@@ -73,6 +74,10 @@ def lines() -> Iterator[Lines]:
     root.handlers[:], root.level = handlers, level
     logging.raiseExceptions = True
     logging.captureWarnings(capture=False)
+
+
+async def said(lines: Lines, event: str) -> list[dict[str, Any]]:
+    return lines.of(event)
 
 
 async def get(town: Town, path: str, **headers: str) -> tuple[int, str]:
@@ -178,14 +183,17 @@ async def test_metrics_and_signs_are_for_neighbours_and_not_for_who_comes_by_a_p
 
 
 async def test_without_its_ledger_it_is_not_ready_says_so_at_once_and_is_again_when_it_is_back(
-    postgres_url: str, tmp_path: Path
+    postgres_url: str, tmp_path: Path, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Relay(postgres_url) as relay, running(tmp_path, relay.url, [neighbour("energie")]) as town:
         await shows(town, ledger_up=1)
+        before = (await metrics(town))["kennisgeving_alarms_total ledger_gone"]
+        monkeypatch.setattr(health, "AWAY_AFTER", 0.3)
         await relay.cut()
         document = await becomes(town, 503, "het grootboek is niet bereikbaar")
         assert document["tekens"]["oudste_bezorging"] == 0
-        await shows(town, ledger_up=0)
+        await shows(town, ledger_up=0, alarms_total__ledger_gone=before + 1)
+        assert [line["level"] for line in lines.of("ledger_gone")] == ["error"]
         assert (await metrics(town))["kennisgeving_ledger_look_age_seconds"] > 0
         assert (await get(town, "/healthz"))[0] == 200
         await relay.mend()
@@ -207,8 +215,9 @@ async def test_a_ledger_that_keeps_silent_holds_up_nobody_who_asks(postgres_url:
 
 
 async def test_without_its_broker_it_is_not_ready_and_is_again_when_it_is_back(
-    broker: Broker, sqlite_url: str, tmp_path: Path
+    broker: Broker, sqlite_url: str, tmp_path: Path, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(health, "AWAY_AFTER", 0.3)
     async with (
         Relay(broker.url()) as relay,
         running(tmp_path, sqlite_url, [neighbour("energie")], amqp={"url": relay.url}) as town,
@@ -217,6 +226,7 @@ async def test_without_its_broker_it_is_not_ready_and_is_again_when_it_is_back(
         await relay.cut()
         await becomes(town, 503, "de wachtrij van RabbitMQ wordt niet gelezen")
         await shows(town, consumer_up=0)
+        await town.until(lambda: said(lines, "consumer_absent"))
         await relay.mend()
         document = await becomes(town, 200)
         assert document["tekens"]["wachtrij_gelezen"] is True
@@ -226,11 +236,7 @@ async def test_without_its_broker_it_is_not_ready_and_is_again_when_it_is_back(
 async def test_a_blocked_event_loop_is_measured_and_an_alarm(sqlite_url: str, tmp_path: Path, lines: Lines) -> None:
     async with running(tmp_path, sqlite_url, [neighbour("energie")]) as town:
         time.sleep(1.3)  # noqa: ASYNC251 - this is the fault
-
-        async def said() -> list[dict[str, Any]]:
-            return lines.of("loop_lag")
-
-        (line,) = await town.until(said)
+        (line,) = await town.until(lambda: said(lines, "loop_lag"))
         assert (line["level"], line["seconden"] >= 1) == ("error", True)
         assert (await metrics(town))["kennisgeving_loop_lag_seconds"] >= 1
         assert (await readiness(town))[1]["tekens"]["lusvertraging"] >= 1
@@ -250,11 +256,11 @@ async def test_every_attempt_is_one_wide_line_and_nothing_that_can_be_read_tells
         await town.hand_over()
         seen = [await get(town, path) for path in ("/metrics", "/readyz", "/healthz")]
         rows = {(row.delivery_id, row.nr): row for row in await town.attempts()}
-    said = {(line["bezorging"], line["poging"]): line for line in lines.of("attempt")}
-    assert len(said) == len(lines.of("attempt"))
-    assert {key: line["uitkomst"] for key, line in said.items()} == {key: row.outcome for key, row in rows.items()}
-    assert {key: line["code"] for key, line in said.items()} == {key: row.code for key, row in rows.items()}
-    for line in said.values():
+    told = {(line["bezorging"], line["poging"]): line for line in lines.of("attempt")}
+    assert len(told) == len(lines.of("attempt"))
+    assert {key: line["uitkomst"] for key, line in told.items()} == {key: row.outcome for key, row in rows.items()}
+    assert {key: line["code"] for key, line in told.items()} == {key: row.code for key, row in rows.items()}
+    for line in told.values():
         assert (line["kanaal"], line["soort"], line["versie"], line["gemeente"]) == (
             "webhook",
             "kennisgeving",
@@ -344,9 +350,9 @@ async def test_a_certificate_is_pointed_out_at_30_14_and_3_days_and_then_daily(
         for _ in range(43):
             await one.round()
             desk.clock.at += int(timedelta(days=1).total_seconds() * SECOND)
-        said = lines.of("certificate_expires")
-        assert [round(line["dagen"] - 0.5) for line in said] == [29, 13, 2, 1, 0, -1, -2]
-        assert {(line["level"], line["instelling"]) for line in said} == {("error", "http.certificaat")}
+        told = lines.of("certificate_expires")
+        assert [round(line["dagen"] - 0.5) for line in told] == [29, 13, 2, 1, 0, -1, -2]
+        assert {(line["level"], line["instelling"]) for line in told} == {("error", "http.certificaat")}
 
 
 @pytest.fixture
