@@ -283,6 +283,7 @@ class Gateway:
             "register": self._watch_register(),
             "dispatch": self.dispatch.run(),
             "outbox": self.outbox.run(),
+            "watch": self.watch.failed(),
         }
         if self.publisher:
             stages["publisher"] = self.publisher.run()

@@ -82,6 +82,7 @@ class Watch:
         self._clock = clock
         self._sources = sources
         self._pulse = Pulse()
+        self._watching: asyncio.Task[None] | None = None
         self._began = clock.micros()
         self._questions: dict[str, asyncio.Task[Any]] = {}
         self._gauges: Gauges | None = None
@@ -97,19 +98,28 @@ class Watch:
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        """Watches while the body runs. A bug of the watch ends the gateway like any other."""
-        async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(self._pulse.run()), tasks.create_task(self._run())]
-            try:
-                yield
-            finally:
-                for task in running:
-                    task.cancel()
-                for question in self._questions.values():
-                    question.cancel()
-        await self._ledger.aclose()
+        """Watches while the body runs; `failed` says when it does not any more."""
+        self._watching = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            tasks = [self._watching, *self._questions.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=LOOK_WITHIN)
+            await self._ledger.aclose()
+
+    async def failed(self) -> None:
+        """For ever, or until a bug ends the watch, which is raised here. To be awaited in `watching`."""
+        if self._watching is not None:
+            await asyncio.shield(self._watching)
 
     async def _run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._pulse.run())
+            tasks.create_task(self._look_forever())
+
+    async def _look_forever(self) -> None:
         while True:
             await self.round()
             await asyncio.sleep(max(LOOK_EVERY, LOOK_SHARE * self._look_seconds))
