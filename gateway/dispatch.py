@@ -75,7 +75,9 @@ class Dispatch:
     """Construct, then `run`. `wake` tells it that lanes have new work; `on_events` is called when events were written,
     `on_agenda` when something changed that the clock may have plans with.
 
-    `lease` and `attempt_timeout` in seconds.
+    `on_attempt` is told every attempt with its outcome, begin and end (epoch µs), `on_batch` every group commit by name
+    and size. `lease` and `attempt_timeout` in seconds; `jitter` gives
+    0 ≤ j < 1.
     """
 
     def __init__(
@@ -92,6 +94,9 @@ class Dispatch:
         attempt_timeout: float,
         on_events: Callable[[], None],
         on_agenda: Callable[[], None] = lambda: None,
+        jitter: Callable[[], float] = random.random,
+        on_attempt: Callable[[Claimed, Outcome, int, int], None] = lambda *_: None,
+        on_batch: Callable[[str, int], None] = lambda *_: None,
     ) -> None:
         self._ledger = ledger
         self._links = links
@@ -105,6 +110,8 @@ class Dispatch:
         self._attempt_timeout = attempt_timeout
         self._on_events = on_events
         self._on_agenda = on_agenda
+        self._jitter = jitter
+        self._on_attempt = on_attempt
         self._lines: dict[Lane, Line[Ready]] = {}
         self._due: dict[Lane, list[int]] = {}
         """Lanes with work, and a heap of the instants from which there is some."""
@@ -116,8 +123,12 @@ class Dispatch:
         self._render_slots = asyncio.Semaphore(SLOW_RENDERS_AT_ONCE)
         self._stopping = False
         self._claimed_last = asyncio.Event()
-        self._freezing = Batches("vastleggen", self._freeze, spoiled=self._drop, more_coming=self._is_busy)
-        self._settling = Batches("afrekenen", self._settle, spoiled=self._forget, more_coming=self._is_sending)
+        self._freezing = Batches(
+            "vastleggen", self._freeze, spoiled=self._drop, more_coming=self._is_busy, on_batch=on_batch
+        )
+        self._settling = Batches(
+            "afrekenen", self._settle, spoiled=self._forget, more_coming=self._is_sending, on_batch=on_batch
+        )
 
     def wake(self, lanes: Iterable[Lane], at: int = 0) -> None:
         """These lanes have work from the instant `at` (epoch µs; 0: now)."""
@@ -134,6 +145,15 @@ class Dispatch:
             for ready in gone:
                 line.waiting.remove(ready)
                 self._drop(ready)
+
+    def held(self) -> list[Lane]:
+        """Lanes on which nothing may start now."""
+        now = self._clock.micros()
+        return [lane for lane, line in self._lines.items() if line.held_until > now]
+
+    def running(self) -> list[Lane]:
+        """The lane of every attempt under way."""
+        return [lane for lane, line in self._lines.items() for _ in range(line.active)]
 
     async def run(self) -> None:
         """Until cancelled; then `stop` must be awaited by who cancelled it."""
@@ -327,7 +347,7 @@ class Dispatch:
         try:
             while ready is not None:
                 if await self._is_still_ours(ready):
-                    self._end(ready.claimed, await self._attempt(lane, ready))
+                    self._end(ready.claimed, await self._told_attempt(lane, ready))
                 else:
                     self._drop(ready)
                 line.active -= 1
@@ -344,6 +364,12 @@ class Dispatch:
         claimed = ready.claimed
         held = await self._try(queue.still_held, claimed.id, claimed.fence)
         return held is not False
+
+    async def _told_attempt(self, lane: Lane, ready: Ready) -> Outcome:
+        began = self._clock.micros()
+        outcome = await self._attempt(lane, ready)
+        self._on_attempt(ready.claimed, outcome, began, self._clock.micros())
+        return outcome
 
     async def _attempt(self, lane: Lane, ready: Ready) -> Outcome:
         link = self._links.link(lane)
@@ -366,7 +392,7 @@ class Dispatch:
         line = self._line((claimed.creditor, claimed.channel))
         line.held_until = max(line.held_until, held_until(outcome, at))
         self._leave_line(claimed)
-        self._settling.add(Ended(claimed, outcome, at, random.random()))
+        self._settling.add(Ended(claimed, outcome, at, self._jitter()))
 
     async def _settle(self, batch: list[Ended]) -> None:
         by_claim = {(ended.claimed.id, ended.claimed.fence): ended for ended in batch}

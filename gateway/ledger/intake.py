@@ -4,14 +4,14 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from msgspec import Struct, field
-from sqlalchemy import Connection, Table, delete, func, select
+from sqlalchemy import Connection, Table, bindparam, delete, func, select
 
 from gateway.core.case import Delivery
 from gateway.core.lifecycle import Happening, State
 from gateway.ledger.agenda import nudge_dossiers
 from gateway.ledger.among import among
 from gateway.ledger.bulk import insert_rows, update_rows
-from gateway.ledger.deliveries import delivery_of
+from gateway.ledger.deliveries import FIELDS, delivery_of
 from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.pause_requests import Handled, Key, Requests, handle, known_requests
 from gateway.ledger.pause_requests import identities as request_identities
@@ -155,7 +155,10 @@ def _read_history(connection: Connection, known: Known, ids: Sequence[str]) -> N
         kept = Kept(row.id, row.dossier_id, row.versie, row.sender_oin, row.sealed, row.hold_until)
         (known.notices if row.hold_until is None else known.held).setdefault(row.dossier_id, []).append(kept)
     deliveries = connection.execute(
-        select(delivery).where(among(delivery.c.dossier_id, ids)).order_by(delivery.c.id).with_for_update()
+        select(*FIELDS, delivery.c.dossier_id)
+        .where(among(delivery.c.dossier_id, ids))
+        .order_by(delivery.c.id)
+        .with_for_update()
     )
     for row in deliveries:
         known.earlier.setdefault(row.dossier_id, []).append(delivery_of(row))
@@ -216,19 +219,21 @@ def _withdraw(connection: Connection, writes: Writes) -> None:
 
 def next_hold(connection: Connection) -> int | None:
     """When the earliest held message has waited long enough (epoch µs)."""
-    earliest: int | None = connection.scalar(
-        select(func.min(message.c.hold_until)).where(message.c.hold_until.is_not(None))
-    )
+    earliest: int | None = connection.scalar(_NEXT_HOLD)
     return earliest
+
+
+_NEXT_HOLD = select(func.min(message.c.hold_until)).where(message.c.hold_until.is_not(None))
+_OVERDUE_HOLDS = (
+    select(dossier.c.gemeente, dossier.c.kenmerk)
+    .join(message, message.c.dossier_id == dossier.c.id)
+    .where(message.c.hold_until <= bindparam("now"))
+    .distinct()
+    .limit(bindparam("limit"))
+)
 
 
 def overdue_holds(connection: Connection, now: int, limit: int) -> list[tuple[str, str]]:
     """Dossiers (gemeente, kenmerk) with a message that has waited long enough."""
-    rows = connection.execute(
-        select(dossier.c.gemeente, dossier.c.kenmerk)
-        .join(message, message.c.dossier_id == dossier.c.id)
-        .where(message.c.hold_until <= now)
-        .distinct()
-        .limit(limit)
-    )
+    rows = connection.execute(_OVERDUE_HOLDS, {"now": now, "limit": limit})
     return [(row.gemeente, row.kenmerk) for row in rows]

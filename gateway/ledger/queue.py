@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from gateway.core.lifecycle import TOLD, Happening, State
-from gateway.ledger.among import among
+from gateway.ledger.among import among, among_given
 from gateway.ledger.bulk import insert_missing_rows, insert_rows
 from gateway.ledger.schema import (
     answer_page,
@@ -59,6 +59,8 @@ class Claimed(Struct, frozen=True):
     proof: int
     created_at: int
     give_up_at: int
+    due_at: int
+    """From when it was to be attempted."""
     gemeente: str
     kenmerk: str
     key: bytes
@@ -101,6 +103,7 @@ _FIELDS = (
     delivery.c.proof,
     delivery.c.created_at,
     delivery.c.give_up_at,
+    delivery.c.next_action_at.label("due_at"),
 )
 
 
@@ -362,13 +365,16 @@ def release_next(connection: Connection, ids: Sequence[str], now: int) -> list[L
     """Let go what waited for these deliveries; returns the lanes that have work because of it."""
     if not ids:
         return []
-    rows = connection.execute(
-        update(delivery)
-        .where(among(delivery.c.waits_for, ids))
-        .values(waits_for=None, next_action_at=now)
-        .returning(delivery.c.creditor, delivery.c.channel)
-    )
+    rows = connection.execute(_RELEASE_NEXT, {"ids": list(ids), "now": now})
     return [(row.creditor, row.channel) for row in rows]
+
+
+_RELEASE_NEXT = (
+    update(delivery)
+    .where(among_given(delivery.c.waits_for, "ids"))
+    .values(waits_for=None, next_action_at=bindparam("now"))
+    .returning(delivery.c.creditor, delivery.c.channel)
+)
 
 
 def sweep(connection: Connection) -> dict[Lane, int]:

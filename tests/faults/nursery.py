@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from tests.faults.gateway import Order, written
 
 BORN_WITHIN = 30.0
 STOPS_WITHIN = 40.0
+GROWN_UP = 2.5
 
 
 class Nursery:
@@ -65,6 +67,7 @@ class Gateway:
         self._code = directory / f"{name}.code"
         self._nursery = nursery
         self._pid = 0
+        self._born = 0.0
         self._pidfd: int | None = None
         self._dead = asyncio.Event()
 
@@ -75,6 +78,7 @@ class Gateway:
         config, log, note, code, trace = map(str, (self.config, self.log, self.note, self._code, self.trace))
         self._pid = pid = await self._nursery.bear(Order(config, log, note, code, trace, point, hit, tuple(bugs)))
         self._dead = asyncio.Event()
+        self._born = time.monotonic()
         try:
             self._pidfd = os.pidfd_open(pid)
         except ProcessLookupError:  # quick work
@@ -120,7 +124,8 @@ class Gateway:
             await self._dead.wait()
 
     async def stop(self) -> int:
-        """SIGTERM; the exit code."""
+        """SIGTERM; the exit code. What has only just begun to live would die of it without a word."""
+        await asyncio.sleep(max(0.0, self._born + GROWN_UP - time.monotonic()))
         self.signal(signal.SIGTERM)
         if not await self.died(STOPS_WITHIN):
             await self.kill()
