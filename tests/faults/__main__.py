@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.faults.campaign import CI, FAULTS, FULL, QUICK, Effort, carry_out, chosen
 from tests.faults.grounds import open_grounds
-from tests.faults.report import REPORT, write
+from tests.faults.report import REPORT, write, write_teeth
 from tests.faults.scene import Figures
 from tests.faults.teeth import Bite, bite
 from tests.servers import ServerMissing
@@ -58,6 +58,8 @@ async def run(given: argparse.Namespace, directory: Path) -> int:
         if "teeth" in given.what or not (given.what or given.quick):
             bites += await bite(grounds, seed, tell)
         note(rounds)
+    if given.what == ["teeth"]:
+        write_teeth(REPORT, seed, bites)
     wrong = [one.fault for one in rounds if one.broken or one.faults] + [one.bug for one in bites if not one.caught]
     tell(f"RED: {', '.join(dict.fromkeys(wrong))}" if wrong else "Every invariant held.")
     return 1 if wrong else 0

@@ -21,7 +21,7 @@ from gateway.__main__ import run
 from gateway.core import agenda, lane
 from gateway.core.lane import SECOND
 from tests.faults import points, trace
-from tests.faults.mounts import use_names_of
+from tests.faults.kernel import die_with_parent, use_names_of
 
 IN_DOUBT_FOR = 6 * SECOND
 """Two minutes in life: how long a withdrawal waits for an attempt that a killed gateway never ended."""
@@ -81,6 +81,7 @@ def _live(order: Order) -> None:
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
+        die_with_parent()
         _redirect(order.log)
         agenda.IN_DOUBT_FOR, lane.OWN_FAULT_PAUSE = IN_DOUBT_FOR, OWN_FAULT_PAUSE
         if order.names:

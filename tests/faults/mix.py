@@ -24,13 +24,13 @@ async def mixed(grounds: Grounds, seed: int, minutes: float) -> list[Figures]:
         proxied = ["ledger", "broker"]
         async with open_scene(grounds, "F24", "postgresql", chance.randrange(10**6), proxied=proxied) as scene:
             await scene.start(scene.gateways[1])
-            keepers = [asyncio.create_task(_kept_alive(scene, nr)) for nr in (0, 1)]
+            over = asyncio.Event()
+            keepers = [asyncio.create_task(_kept_alive(scene, nr, over)) for nr in (0, 1)]
             try:
                 await _troubles(scene, chance, min(ROUND, until - time.monotonic()))
             finally:
-                for keeper in keepers:
-                    keeper.cancel()
-                await asyncio.gather(*keepers, return_exceptions=True)
+                over.set()
+                await asyncio.gather(*keepers)
             rounds.append(await scene.end())
     return rounds
 
@@ -45,11 +45,11 @@ async def _troubles(scene: Scene, chance: random.Random, seconds: float) -> None
         await asyncio.gather(*(TROUBLES[name](scene, chance) for name in pair))
 
 
-async def _kept_alive(scene: Scene, nr: int) -> None:
-    """As a supervisor would."""
+async def _kept_alive(scene: Scene, nr: int, over: asyncio.Event) -> None:
+    """As a supervisor would; it keeps off while somebody else starts it."""
     gateway = scene.gateways[nr]
-    while True:
-        if not gateway.runs:
+    while not over.is_set():
+        if not gateway.runs and not gateway.taken:
             gateway.died_at()
             await gateway.start(bugs=scene.bugs)
         await asyncio.sleep(0.1)
@@ -65,9 +65,11 @@ async def _gateway_dies(scene: Scene, chance: random.Random) -> None:
 
 async def _gateway_comes_to_a_point(scene: Scene, chance: random.Random) -> None:
     gateway = chance.choice(scene.gateways)
+    gateway.taken = True
     await gateway.kill()
     scene.figures.count_kill("gateway", "elsewhere")
     await gateway.start(chance.choice(sorted(POINTS)), chance.randint(1, 3), scene.bugs)
+    gateway.taken = False
     if await gateway.died(3):
         scene.figures.count_kill("gateway", gateway.died_at())
 

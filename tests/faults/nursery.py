@@ -66,6 +66,8 @@ class Gateway:
         self.trace.touch()
         self._code = directory / f"{name}.code"
         self._nursery = nursery
+        self.taken = False
+        """Somebody is about to start it."""
         self.names: Path | None = None
         """Directory of the hosts and resolv.conf that it is to read."""
         self._pid = 0

@@ -69,12 +69,24 @@ def _lines(seed: int, rounds: Sequence[Figures], bites: Sequence[Bite], seconds:
         *_table(("invariant", "what must hold", "looked at", "broken"), _invariants(rounds)),
         "",
         "I19 (what is done again after a lost answer to COMMIT changes nothing) is F6, under I6, I10, I11, I13, I15.",
-        "What the clock does is scaled: a withdrawal waits 6 s, not 2 minutes, for an attempt that a killed gateway never",
-        "ended, a lane rests 2 s, not a minute, after a fault of our own, retries begin at 0.2 s, and a lease is 2 s.",
+        "What the clock does is scaled: a withdrawal waits 6 s, not 2 minutes, for an attempt that a kill left",
+        "open, a lane rests 2 s, not a minute, after a fault of our own, retries begin at 0.2 s, and a lease is 2 s.",
         "",
         "## Teeth",
         "",
-        "Bugs put into the gateway for the length of a round: the campaign must see each.",
+        *_teeth(seed, bites),
+    ]
+
+
+def write_teeth(path: Path, seed: int, bites: Sequence[Bite]) -> None:
+    """The last section of a report anew, after a run of the teeth alone."""
+    kept = path.read_text().partition("## Teeth\n")[0]
+    path.write_text(kept + "\n".join(["## Teeth", "", *_teeth(seed, bites)]) + "\n")
+
+
+def _teeth(seed: int, bites: Sequence[Bite]) -> list[str]:
+    return [
+        f"Bugs put into the gateway for the length of a round (seed {seed}): the campaign must see each.",
         "",
         *_table(("bug", "what", "turned red", "caught"), [_bite(one) for one in bites]),
     ]
