@@ -276,6 +276,7 @@ class Gateway:
         documents = await self.ledger.run(register_rows.entries)
         creditors = [creditor_from_json(document) for document in documents.values()]
         await self.links.load(creditors, await self.ledger.run(register_rows.closed_lanes))
+        self.dispatch.limits_changed()
         self._revision, self._loaded = revision, True
         log.info("register_loaded", aantal=len(creditors))
 

@@ -7,10 +7,10 @@ asked to trade durability for speed.
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import Concatenate, ParamSpec, TypeVar
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
@@ -19,7 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 P = ParamSpec("P")
 T = TypeVar("T")
 
-POOL_SIZE = 6
+POOL_SIZE = 7
+"""One of them listens, where several gateways may share the ledger."""
+IDLE_IN_TRANSACTION_SECONDS = 10
+"""A gateway that is stopped in the middle of a transaction holds its locks no longer than this (PostgreSQL)."""
 LOCK_TIMEOUT_SECONDS = 30
 CLOSE_WITHIN = 3.0
 
@@ -71,7 +74,12 @@ class Ledger:
             event.listen(self._sync, "begin", _begin_immediate)
         else:
             self._async = create_async_engine(
-                self.sync_url, pool_size=POOL_SIZE, max_overflow=0, pool_use_lifo=True, pool_pre_ping=False
+                self.sync_url,
+                pool_size=POOL_SIZE,
+                max_overflow=0,
+                pool_use_lifo=True,
+                pool_pre_ping=False,
+                connect_args={"server_settings": _SESSION},
             )
 
     async def run(
@@ -96,6 +104,29 @@ class Ledger:
         with self._sync.begin() as connection:
             return transaction(connection, *args, **kwargs)
 
+    @asynccontextmanager
+    async def listening(self, channel: str, hear: Callable[[str], None]) -> AsyncIterator[asyncio.Event]:
+        """`hear` is called with what gateways say on `channel`; the event says that nothing is heard any more.
+
+        PostgreSQL only. Raises LedgerAway.
+        """
+        if self._async is None:
+            raise TypeError("an embedded ledger has nobody to listen to")
+        ended = asyncio.Event()
+        try:
+            async with self._async.connect() as connection:
+                raw: Any = (await connection.get_raw_connection()).driver_connection
+                raw.add_termination_listener(lambda _: ended.set())
+                await raw.add_listener(channel, lambda *said: hear(said[-1]))
+                try:
+                    yield ended
+                finally:
+                    await connection.invalidate()
+        except DBAPIError as why:
+            raise _translate(why) from why
+        except (OSError, TimeoutError) as why:
+            raise LedgerAway(type(why).__name__) from why
+
     async def aclose(self) -> None:
         """A database that does not answer is not waited for."""
         if self._async is not None:
@@ -105,6 +136,9 @@ class Ledger:
         if self._sync is not None:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._sync.dispose)
         self._thread.shutdown()
+
+
+_SESSION = {"idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS}s"}
 
 
 def _sqlite_settings(connection: sqlite3.Connection, _record: object) -> None:

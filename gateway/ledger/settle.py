@@ -15,6 +15,7 @@ from gateway.core.outcome import Proof
 from gateway.ledger.agenda import nudge_dossiers
 from gateway.ledger.among import among
 from gateway.ledger.bulk import insert_rows, update_rows
+from gateway.ledger.lanes import Rest, keep_rests
 from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.queue import Lane, release_next
 from gateway.ledger.schema import attempt, closed_lane, delivery, evidence, transition
@@ -125,8 +126,14 @@ def _move(result: Result, happening: Happening, before: State, after: State) -> 
     }
 
 
-def settle(connection: Connection, results: Sequence[Result], decide: Callable[[Locked], Settlement]) -> list[Lane]:
-    """Record the results of attempts and what follows from them; returns the lanes that now have new work."""
+def settle(
+    connection: Connection,
+    results: Sequence[Result],
+    decide: Callable[[Locked], Settlement],
+    rests: Mapping[Lane, Rest] | None = None,
+) -> list[Lane]:
+    """Record the results of attempts and what follows from them, also for their lanes (`rests`); returns the lanes that
+    now have new work."""
     rows = _lock(connection, [result.id for result in results])
     writes = _Writes()
     for result in results:
@@ -146,6 +153,7 @@ def settle(connection: Connection, results: Sequence[Result], decide: Callable[[
         insert_rows(connection, evidence, writes.evidence)
     at = results[0].finished_at
     _close_lanes(connection, writes.closed, at)
+    keep_rests(connection, rests or {})
     nudge_dossiers(connection, writes.nudged, at)
     add_events(connection, writes.events)
     add_tasks(connection, writes.tasks)
