@@ -156,10 +156,20 @@ def _after_deferral(standing: Standing, now: int, again_at: int) -> Decision:
     overdue = _holds_up(standing, now)
     return _again(
         standing,
-        min(again_at, standing.give_up_at),
+        min(again_at, *(moment for moment in _moments(standing) if moment > now)),
         spends=False,
         task=TaskKind.HELD_UP if overdue else None,
         releases_next=overdue,
+    )
+
+
+def _moments(standing: Standing) -> tuple[int, int, int]:
+    """When it is given up, goes to the next channel where there is one, and lets the next message go."""
+    falls_back = standing.channel_since + standing.fallback_after // timedelta(microseconds=1)
+    return (
+        standing.give_up_at,
+        standing.give_up_at if _following(standing) is None else falls_back,
+        standing.give_up_at if expects_answer(standing.soort) else standing.created_at + BLOCKS_AT_MOST,
     )
 
 

@@ -164,6 +164,11 @@ def test_a_deferral_of_ours_holds_up_neither_the_next_channel_nor_the_end() -> N
     assert decide(alone, DEFERRED, later, 0, POLICY).next_action_at == later + 30 * SECOND
     near = decide(alone, DEFERRED, alone.give_up_at - SECOND, 0, POLICY)
     assert (near.state, near.next_action_at) == (State.RETRYING, alone.give_up_at)
+    long = Deferred(1e6, "baan_rust")
+    assert decide(STANDING, long, NOW, 0, POLICY).next_action_at == NOW + 24 * HOUR
+    assert decide(alone, long, NOW, 0, POLICY).next_action_at == alone.give_up_at
+    later_message = structs.replace(alone, soort="voortgang")
+    assert decide(later_message, long, NOW, 0, POLICY).next_action_at == NOW + BLOCKS_AT_MOST
     ended = decide(alone, DEFERRED, alone.give_up_at, 0, POLICY)
     assert (ended.state, ended.task, ended.events) == (State.FAILED, "opgegeven", ("bezorging-mislukt",))
 
