@@ -72,6 +72,8 @@ REST_IN_LINE = 2 * SECOND
 """µs: where a lane rests for longer, what waits in it is given back to the ledger, deferred."""
 RESTING = "baan_rust"
 """Code of what we defer because its lane rests."""
+GIVE_BACK_TRIES = 3
+"""What the ledger does not take back then is left to its lease."""
 OVERDUE_AT_ONCE = 200
 OVERDUE_AGAIN = 600.0
 """Seconds after which what is overdue in a lane that still rests is looked at again."""
@@ -216,7 +218,9 @@ class Dispatch:
         """To the ledger, for whoever claims it next."""
         claims = {ready.claimed.id: ready.claimed.fence for ready in unstarted}
         doubts = {ready.claimed.id for ready in unstarted if ready.in_doubt}
-        await self._try(queue.release, claims, self._clock.micros(), doubts)
+        for _ in range(GIVE_BACK_TRIES):
+            if await self._try(queue.release, claims, self._clock.micros(), doubts) is not None:
+                break
         self.wake({(ready.claimed.creditor, ready.claimed.channel) for ready in unstarted}, self._clock.micros())
 
     async def _wind_up(self) -> None:
@@ -367,7 +371,10 @@ class Dispatch:
             line = self._line(lane)
             is_new = ready.claimed.before == State.QUEUED and line.is_fresh(ready.claimed.due_at)
             line.append(ready, fresh=is_new)
-            self._pump(lane)
+            if self._tenure.keeps(lane):
+                self._pump(lane)
+            else:  # it was claimed just before the lane was to go to another gateway
+                self._hand_over([lane])
 
     # -- attempt ----------------------------------------------------------------------------------------------------
 

@@ -86,11 +86,13 @@ class Tenure:
     def is_mine(self, lane: Lane) -> bool:
         return self._ledger.embedded or lane in self._mine
 
+    def keeps(self, lane: Lane) -> bool:
+        """It is ours, and is to stay so."""
+        return self._ledger.embedded or (lane in self._mine and lane not in self._leaving)
+
     def may_send(self, lane: Lane) -> bool:
         """It is ours, is to stay so, and we have said in time that we live."""
-        if self._ledger.embedded:
-            return True
-        return lane in self._mine and lane not in self._leaving and self._clock.monotonic() < self._until
+        return self._ledger.embedded or (self.keeps(lane) and self._clock.monotonic() < self._until)
 
     def fence(self, lane: Lane) -> int | None:
         owned = self._mine.get(lane)

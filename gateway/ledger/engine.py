@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 POOL_SIZE = 7
 """One of them listens, where several gateways may share the ledger."""
-IDLE_IN_TRANSACTION_SECONDS = 10
+IDLE_IN_TRANSACTION_SECONDS = 5
 """A gateway that is stopped in the middle of a transaction holds its locks no longer than this (PostgreSQL)."""
 LOCK_TIMEOUT_SECONDS = 30
 CLOSE_WITHIN = 3.0

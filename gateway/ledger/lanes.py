@@ -73,7 +73,7 @@ def share(
 ) -> Shared:
     """Say that this gateway lives (`lease` seconds from now), let go of the lanes in `left`, make those in `wanted`
     known, and take what `decide` says; one gateway at a time. PostgreSQL."""
-    connection.execute(select(func.pg_advisory_xact_lock(_ONE_AT_A_TIME)))
+    _stop_for_nobody(connection)
     _live_on(connection, me, lease)
     _let_go(connection, me, left)
     _make_known(connection, wanted)
@@ -84,6 +84,12 @@ def share(
     mine = {key: Owned(row.fence, _rest(row)) for key, row in rows.items() if row.owner == me}
     mine |= {key: Owned(rows[key].fence + 1, _rest(rows[key])) for key in move.take}
     return Shared(mine, move.surplus, rows.keys())
+
+
+def _stop_for_nobody(connection: Connection) -> None:
+    """One gateway at a time; but one that is stopped just here holds up the others no longer than a second."""
+    briefly = func.set_config("idle_in_transaction_session_timeout", "1s", True)
+    connection.execute(select(briefly, func.pg_advisory_xact_lock(_ONE_AT_A_TIME)))
 
 
 def _live_on(connection: Connection, me: str, lease: float) -> None:

@@ -295,18 +295,20 @@ def renew(connection: Connection, ids: Sequence[str], owner: str, lease_until: i
 
 def release(
     connection: Connection, claims: Mapping[str, int], now: int, in_doubt: Collection[str] = frozenset()
-) -> None:
-    """Give back claims on which no attempt was started (shutdown, or the ledger refused their intent).
+) -> int:
+    """Give back claims on which no attempt was started (shutdown, or a lane that goes to another gateway); how many
+    there were.
 
     `in_doubt`: those of which an earlier attempt is in doubt, as it stays.
     """
-    for id_, fence in claims.items():
+    for id_, fence in sorted(claims.items()):
         state = State.IN_DOUBT if id_ in in_doubt else State.RETRYING
         connection.execute(
             update(delivery)
             .where(delivery.c.id == id_, delivery.c.fence == fence, delivery.c.state == State.BUSY)
             .values(state=state, owner=None, next_action_at=now)
         )
+    return len(claims)
 
 
 def release_all(connection: Connection, now: int) -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 import aiohttp
 import asyncssh
 
-from tests.flow.outside.creditors import Plan, sightings
 from tests.flow.outside.bookkeeping import lanes_of_one, ledger_faults
+from tests.flow.outside.creditors import Plan, sightings
 from tests.flow.outside.installation import Gateway, GatewayFailed, Settings, sftp_entry, webhook_entry
 from tests.flow.outside.messages import Message, kennisgeving, voortgang
 from tests.flow.outside.sender import BROKER_AWAY, Issuer, Sender, connect, feed, listening
@@ -250,8 +250,8 @@ def choose_moments(cast: Cast, kills: int) -> list[Moment]:
 
 
 async def pause_story(cast: Cast, seconds: float, directory: Path, amqp: Callable[..., str], ledger: str) -> Report:
-    """Two gateways share the work; one is stopped with SIGSTOP for `seconds`, past its lease, and continued: what it had
-    in hand was taken over meanwhile, and its own late results move nothing."""
+    """Two gateways share the work; one is stopped with SIGSTOP for `seconds`, past its lease, and continued: what it
+    had in hand was taken over meanwhile, and its own late results move nothing."""
     async with scene(cast, directory, amqp, ledger) as stage:
         other = stage.gateway.colleague(directory / "colleague")
         other.start()
