@@ -160,7 +160,7 @@ class Tenure:
         wanted, left = set(self._wanted), [lane for lane in self._leaving if self._is_idle(lane)]
         shared = await self._ledger.run(rows.share, self.me, self._lease, wanted, left, spread)
         self._wanted -= wanted
-        lapsed, self._until = began >= self._until, began + self._lease
+        lapsed, self._until = self._clock.monotonic() >= self._until, began + self._lease
         if left:
             await self._ledger.run(rows.ring, [self._say(Word(self.me, free=True))])
         self._follow(shared, lapsed)
