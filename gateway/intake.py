@@ -12,6 +12,7 @@ from datetime import date
 import msgspec
 from msgspec import Struct
 
+from gateway.book import Checked, Desk
 from gateway.clock import Clock
 from gateway.core.errors import Code, Violation
 from gateway.core.lane import SECOND
@@ -27,7 +28,7 @@ from gateway.ledger.intake import Known, Writes
 from gateway.links import Lane, Links
 from gateway.log import logger
 from gateway.pause_requests import CheckedRequest, checked, take
-from gateway.planning import Checked, Desk, Planner
+from gateway.planning import Planner
 from gateway.refusals import Refusal, refuse
 from gateway.seal import SealBroken, Sealer
 

@@ -42,12 +42,24 @@ class Outbox:
     again, with the same id.
     """
 
-    def __init__(self, ledger: Ledger, events: Events, clock: Clock, publish: Publish | None, *, lease: float) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        events: Events,
+        clock: Clock,
+        publish: Publish | None,
+        *,
+        lease: float,
+        sweep: float = SWEEP,
+        linger: float = LINGER,
+    ) -> None:
         self._ledger = ledger
         self._events = events
         self._clock = clock
         self._publish = publish
         self._lease = int(lease * SECOND)
+        self._sweep = sweep
+        self._linger = linger
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
 
@@ -76,11 +88,11 @@ class Outbox:
 
     async def _sleep(self) -> None:
         try:
-            async with asyncio.timeout(SWEEP):
+            async with asyncio.timeout(self._sweep):
                 await self._wake.wait()
         except TimeoutError:
             return
-        await asyncio.sleep(LINGER)
+        await asyncio.sleep(self._linger)
 
     async def _round(self) -> int:
         """One batch: take, publish, mark. Returns how many were taken."""

@@ -92,6 +92,15 @@ Met [amqp] in de instellingen bij RabbitMQ, anders in de wachtrij van de gateway
 bewaard is; wat de gateway ervan vindt, meldt hij met een gebeurtenis.""",
 )
 
+app.command(
+    "gateway.cli.simulate:simulate",
+    help="""Laat de gateway een jaar draaien op virtuele tijd, en controleer wat altijd moet gelden.
+
+De echte kern en het echte grootboek, met gesimuleerde gemeenten en schuldeisers: vlotte, trage, zwijgende,
+weigerende, en die uitvallen, dubbel antwoorden of de vordering overdragen. Dezelfde seed geeft dezelfde uitvoer.
+Raakt niets aan.""",
+)
+
 _creditors = _group("schuldeisers", "Het schuldeisersregister.")
 _creditors.command(
     "gateway.cli.creditors:apply",

@@ -40,7 +40,7 @@ _CONTENTION = ("40001", "40P01", "23505")
 _SQLITE_CONTENTION = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE)
 
 
-def _translate(why: DBAPIError) -> Exception:
+def translated(why: DBAPIError) -> Exception:
     """The database's error as ours; anything else (a bug in a statement) stays as it is."""
     if why.connection_invalidated:
         return LedgerAway("verbinding met het grootboek verbroken")
@@ -93,7 +93,7 @@ class Ledger:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._thread, lambda: self.run_now(transaction, *args, **kwargs))
         except DBAPIError as why:
-            raise _translate(why) from why
+            raise translated(why) from why
         except (OSError, TimeoutError) as why:
             raise LedgerAway(type(why).__name__) from why
 

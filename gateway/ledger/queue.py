@@ -11,7 +11,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, and_, func, select, update
 
 from gateway.core.lifecycle import TOLD, Happening, State
-from gateway.ledger.among import among
+from gateway.ledger.among import among, among_given
 from gateway.ledger.bulk import insert_rows
 from gateway.ledger.due import Wanted, due_ids, find_overdue, still_due
 from gateway.ledger.schema import (
@@ -320,13 +320,16 @@ def release_next(connection: Connection, ids: Sequence[str], now: int) -> list[L
     """Let go what waited for these deliveries; returns the lanes that have work because of it."""
     if not ids:
         return []
-    rows = connection.execute(
-        update(delivery)
-        .where(among(delivery.c.waits_for, ids))
-        .values(waits_for=None, next_action_at=now)
-        .returning(delivery.c.creditor, delivery.c.channel)
-    )
+    rows = connection.execute(_RELEASE_NEXT, {"ids": list(ids), "now": now})
     return [(row.creditor, row.channel) for row in rows]
+
+
+_RELEASE_NEXT = (
+    update(delivery)
+    .where(among_given(delivery.c.waits_for, "ids"))
+    .values(waits_for=None, next_action_at=bindparam("now"))
+    .returning(delivery.c.creditor, delivery.c.channel)
+)
 
 
 def sweep(connection: Connection) -> dict[Lane, int]:
