@@ -123,7 +123,7 @@ class Ledger:
                 finally:
                     await connection.invalidate()
         except DBAPIError as why:
-            raise _translate(why) from why
+            raise translated(why) from why
         except (OSError, TimeoutError) as why:
             raise LedgerAway(type(why).__name__) from why
 
