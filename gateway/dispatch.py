@@ -153,6 +153,11 @@ class Dispatch:
         self._freezing = Batches("vastleggen", self._freeze, spoiled=self._drop, more_coming=self._is_busy)
         self._settling = Batches("afrekenen", self._settle, spoiled=self._forget, more_coming=self._is_sending)
 
+    @property
+    def me(self) -> str:
+        """What this gateway is called in the ledger."""
+        return self._tenure.me
+
     def wake(self, lanes: Iterable[Lane], at: int = 0) -> None:
         """These lanes have work from the instant `at` (epoch µs; 0: now); who owns them is told."""
         for lane in lanes:
@@ -205,6 +210,7 @@ class Dispatch:
         """To be awaited while `run` still runs: claim nothing more, give back what has not started, wait at most
         `patience` seconds for what is under way, and settle it."""
         self._stopping = True
+        self._tenure.end()
         self._wake.set()
         try:
             async with asyncio.timeout(patience):
@@ -640,7 +646,8 @@ class Dispatch:
     async def _pass_by_resting(self) -> None:
         """What is overdue in a lane that rests goes to the next channel, or is given up; see core/lane.py."""
         now = self._clock.micros()
-        resting = [lane for lane, line in self._lines.items() if line.rests_until > now and self._tenure.may_send(lane)]
+        lines = sorted(self._lines.items())
+        resting = [lane for lane, line in lines if line.rests_until > now and self._tenure.may_send(lane)]
         if not resting:
             return
         asked = {

@@ -76,7 +76,8 @@ class Tenure:
         self._until = 0.0
         self._wanted: set[Lane] = set()
         self._to_tell: dict[Lane, int] = {}
-        self._ends = False
+        self._is_ending = False
+        self._has_left = False
         self._sharing = asyncio.Lock()
         self._now = asyncio.Event()
         self._tell_now = asyncio.Event()
@@ -124,13 +125,18 @@ class Tenure:
             tasks.create_task(self._listen_forever())
             tasks.create_task(self._tell_forever())
 
+    def end(self) -> None:
+        """Let go of every lane as soon as nothing of it is in hand."""
+        self._is_ending = True
+        self._now.set()
+
     async def leave(self) -> None:
-        """We end: others may have our lanes at once."""
+        """We are gone: others may have at once what is left."""
         if self._ledger.embedded:
             return
         try:
             async with self._sharing:
-                self._ends = True
+                self._has_left = True
                 self._mine.clear()
                 await self._ledger.run(rows.leave, self.me)
             await self._ledger.run(rows.ring, [self._say(Word(self.me, free=True))])
@@ -138,7 +144,7 @@ class Tenure:
             log.warning("ledger_away", stap="banen", reden=str(why))
 
     async def _share_forever(self) -> None:
-        while not self._ends:
+        while not self._has_left:
             try:
                 async with self._sharing:
                     await self._share()
@@ -153,12 +159,14 @@ class Tenure:
                 continue
 
     async def _share(self) -> None:
-        if self._ends:
+        if self._has_left:
             return
         self._now.clear()
         began = self._clock.monotonic()
         wanted, left = set(self._wanted), [lane for lane in self._leaving if self._is_idle(lane)]
-        shared = await self._ledger.run(rows.share, self.me, self._lease, wanted, left, spread)
+        shared = await self._ledger.run(
+            rows.share, self.me, self._lease, wanted, left, spread, stays=not self._is_ending
+        )
         self._wanted -= wanted
         lapsed, self._until = self._clock.monotonic() >= self._until, began + self._lease
         if left:

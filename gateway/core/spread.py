@@ -5,7 +5,7 @@ beyond that it lets go. Nothing moves without need, and the shares together are 
 finds an owner.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from msgspec import Struct
 
@@ -24,9 +24,10 @@ def fair_share(lanes: int, gateways: int) -> int:
     return -(-lanes // max(1, gateways))
 
 
-def spread(me: str, living: Collection[str], owners: Mapping[Lane, str | None]) -> Move:
-    """What `me` does now. `owners`: of every lane; they may be gateways that do not live any more."""
+def spread(me: str, living: Mapping[str, bool], owners: Mapping[Lane, str | None]) -> Move:
+    """What `me` does now. `living`: gateways, and whether they stay; one that is ending keeps what it has until that is
+    done, and has no share any more. `owners`: of every lane; they may be gateways that do not live any more."""
     mine = sorted(lane for lane, owner in owners.items() if owner == me)
     free = sorted(lane for lane, owner in owners.items() if owner != me and owner not in living)
-    share = fair_share(len(owners), len({me, *living}))
+    share = fair_share(len(owners), sum(living.values())) if living[me] else 0
     return Move(take=tuple(free[: max(0, share - len(mine))]), surplus=tuple(mine[share:]))

@@ -81,7 +81,7 @@ def due_ids(connection: Connection, lanes: Mapping[Lane, Wanted], owner: str, no
     wanted = {lane: _news_of(one, oldest.get(lane, ())) for lane, one in lanes.items()}
     news = _by_lane(_found(connection, _news, {lane: one for lane, one in wanted.items() if one.room}, owner, now))
     ids: list[str] = []
-    for lane, one in lanes.items():
+    for lane, one in sorted(lanes.items()):
         fresh, old = ([row.id for row in rows.get(lane, ())] for rows in (news, oldest))
         ids += in_turns(old, fresh, one.room + one.news)
     return ids

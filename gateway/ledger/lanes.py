@@ -69,15 +69,17 @@ def share(
     lease: float,
     wanted: Collection[Lane],
     left: Collection[Lane],
-    decide: Callable[[str, Collection[str], Mapping[Lane, str | None]], Move],
+    decide: Callable[[str, Mapping[str, bool], Mapping[Lane, str | None]], Move],
+    *,
+    stays: bool = True,
 ) -> Shared:
     """Say that this gateway lives (`lease` seconds from now), let go of the lanes in `left`, make those in `wanted`
-    known, and take what `decide` says; one gateway at a time. PostgreSQL."""
+    known, and take what `decide` says; one gateway at a time. `stays`: it is not ending. PostgreSQL."""
     _stop_for_nobody(connection)
-    _live_on(connection, me, lease)
+    _live_on(connection, me, lease, stays)
     _let_go(connection, me, left)
     _make_known(connection, wanted)
-    living = set(connection.execute(select(gateway.c.id)).scalars())
+    living = {row.id: row.stays for row in connection.execute(select(gateway.c.id, gateway.c.stays))}
     rows = {(row.creditor, row.channel): row for row in connection.execute(select(lane))}
     move = decide(me, living, {key: row.owner for key, row in rows.items()})
     _take(connection, me, move.take)
@@ -92,11 +94,12 @@ def _stop_for_nobody(connection: Connection) -> None:
     connection.execute(select(briefly, func.pg_advisory_xact_lock(_ONE_AT_A_TIME)))
 
 
-def _live_on(connection: Connection, me: str, lease: float) -> None:
+def _live_on(connection: Connection, me: str, lease: float, stays: bool) -> None:
     until = _database_now() + int(lease * SECOND)
     connection.execute(delete(gateway).where(gateway.c.id != me, gateway.c.lease_until <= _database_now()))
-    insert = postgresql.insert(gateway).values(id=me, lease_until=until)
-    connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_={"lease_until": until}))
+    insert = postgresql.insert(gateway).values(id=me, lease_until=until, stays=stays)
+    again = {"lease_until": until, "stays": stays}
+    connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=again))
 
 
 def _let_go(connection: Connection, me: str, lanes: Collection[Lane]) -> None:

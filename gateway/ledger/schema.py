@@ -333,6 +333,7 @@ gateway = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("lease_until", BigInteger, nullable=False),  # on the database's clock: until then it owns its lanes
+    Column("stays", Boolean, nullable=False),  # false: it is ending, and takes no lanes any more
 )
 
 spool = Table(

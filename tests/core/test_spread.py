@@ -21,9 +21,9 @@ def towns(draw: st.DrawFn) -> tuple[list[str], Owners]:
     return living, {(f"creditor-{nr}", "webhook"): owner for nr, owner in enumerate(owners)}
 
 
-def look(me: str, living: Collection[str], owners: Owners) -> None:
+def look(me: str, living: Collection[str], owners: Owners, ending: str = "") -> None:
     """As the ledger does it: let go of what is too much, take what is free."""
-    move = spread(me, living, owners)
+    move = spread(me, {one: one != ending for one in living}, owners)
     for lane in move.surplus:
         owners[lane] = None
     for lane in move.take:
@@ -48,7 +48,7 @@ def test_after_a_few_looks_each_lane_has_an_owner_and_nobody_more_than_a_fair_sh
 def test_who_looks_takes_nothing_from_who_lives(town: tuple[list[str], Owners]) -> None:
     living, owners = town
     before = dict(owners)
-    move = spread(living[0], living, owners)
+    move = spread(living[0], dict.fromkeys(living, True), owners)
     assert all(before[lane] is None or before[lane] not in living for lane in move.take)
     assert all(before[lane] == living[0] for lane in move.surplus)
 
@@ -60,5 +60,16 @@ def test_once_spread_nothing_moves_any_more(town: tuple[list[str], Owners]) -> N
         for me in living:
             look(me, living, owners)
     for me in living:
-        move = spread(me, living, owners)
+        move = spread(me, dict.fromkeys(living, True), owners)
         assert (move.take, move.surplus) == ((), ())
+
+
+@given(town=towns())
+def test_the_lanes_of_one_that_is_ending_go_to_those_that_stay(town: tuple[list[str], Owners]) -> None:
+    living, owners = town
+    ending, staying = living[0], living[1:]
+    for _ in range(3):
+        for me in living:
+            look(me, living, owners, ending)
+    wanted: set[str | None] = set(staying)
+    assert set(owners.values()) <= (wanted or {None, "gone"})

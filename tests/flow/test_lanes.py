@@ -198,3 +198,40 @@ async def test_the_lanes_of_a_gateway_that_stops_are_taken_over_at_once(postgres
         await town.send(notice("SHV-1", 1, "energie", "zorg"))
         await town.hand_over(within=2.0)
         assert await owners(town, 1)
+
+
+async def test_a_gateway_that_is_stopping_lets_lanes_go_while_it_waits_for_what_is_under_way(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    everybody = [neighbour("energie"), neighbour("zorg"), neighbour("bank"), neighbour("huur")]
+    names = [one.id for one in everybody]
+    patient = {"lease": "30 s", "antwoord_binnen": "20 s"}
+    async with running(tmp_path, postgres_url, everybody, tempo=patient) as town, colleague(town) as other:
+        await say(other, [notice("SHV-0", 1, *names)])
+        await town.hand_over()
+        await town.until(lambda: owners(town, 2))
+        async with town.webhooks["energie"].takes(4.0):
+            await say(other, [notice("SHV-1", 1, "energie")])
+            await town.until(lambda: begun(town.webhooks["energie"], 2))
+            stopping = asyncio.create_task(stop_owner_of(town, other, "energie"))
+            others = [name for name in names if name != "energie"]
+            staying = await town.until(lambda: one_owner(town, others), within=3.0)
+            assert not stopping.done()
+            await stopping
+        assert staying
+
+
+async def begun(window: Window, number: int) -> bool:
+    return len(window.starts) >= number
+
+
+async def one_owner(town: Town, creditors: Sequence[str]) -> bool:
+    found = {row.owner for row in await town.rows(schema.lane) if row.creditor in creditors}
+    return len(found) == 1 and None not in found
+
+
+async def stop_owner_of(town: Town, other: app.Gateway, creditor: str) -> None:
+    """It stops sending, as at the begin of a shutdown."""
+    (owner,) = [row.owner for row in await town.rows(schema.lane) if row.creditor == creditor]
+    gateways = {gateway.dispatch.me: gateway for gateway in both(town, other)}
+    await gateways[owner].dispatch.stop(10.0)

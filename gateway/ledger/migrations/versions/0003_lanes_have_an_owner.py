@@ -28,6 +28,7 @@ def upgrade() -> None:
         "gateway",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("lease_until", sa.BigInteger(), nullable=False),
+        sa.Column("stays", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     columns = ["creditor", "channel", "next_action_at"]
