@@ -33,12 +33,14 @@ class Batches(Generic[T]):
         *,
         spoiled: Callable[[T], None],
         more_coming: Callable[[], bool] = lambda: False,
+        on_batch: Callable[[str, int], None] = lambda _name, _size: None,
         most: int = 200,
     ) -> None:
         self._name = name
         self._commit = commit
         self._spoiled = spoiled
         self._more_coming = more_coming
+        self._on_batch = on_batch
         self._most = most
         self._items: list[T] = []
         self._wake = asyncio.Event()
@@ -74,7 +76,8 @@ class Batches(Generic[T]):
     async def _write(self, batch: list[T]) -> None:
         while True:
             try:
-                return await self._commit(batch)
+                await self._commit(batch)
+                return self._on_batch(self._name, len(batch))
             except LedgerAway as why:
                 log.warning("ledger_away", stap=self._name, reden=str(why))
                 await asyncio.sleep(LEDGER_PAUSE)

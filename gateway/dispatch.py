@@ -94,8 +94,12 @@ class Dispatch:
     """Construct, then `run`. `wake` tells it that lanes have new work; `on_events` is called when events were written,
     `on_agenda` when something changed that the clock may have plans with.
 
-    `lease` and `attempt_timeout` in seconds; `jitter` gives 0 ≤ j < 1.
+    `on_attempt` is told every attempt with its outcome, begin and end (epoch µs), `on_batch` every group commit by name
+    and size. `lease` and `attempt_timeout` in seconds; `jitter` gives
+    0 ≤ j < 1.
     """
+
+    _stopping = False
 
     def __init__(
         self,
@@ -112,6 +116,8 @@ class Dispatch:
         on_events: Callable[[], None],
         on_agenda: Callable[[], None] = lambda: None,
         jitter: Callable[[], float] = random.random,
+        on_attempt: Callable[[Claimed, Outcome, int, int], None] = lambda *_: None,
+        on_batch: Callable[[str, int], None] = lambda *_: None,
     ) -> None:
         self._ledger = ledger
         self._links = links
@@ -125,6 +131,7 @@ class Dispatch:
         self._on_events = on_events
         self._on_agenda = on_agenda
         self._jitter = jitter
+        self._on_attempt = on_attempt
         self._lines: dict[Lane, Line[Ready]] = {}
         self._due: dict[Lane, list[int]] = {}
         """Lanes with work, and a heap of the instants from which there is some."""
@@ -148,10 +155,13 @@ class Dispatch:
         """Slow renditions, and claims that are given back."""
         self._sweep_now = asyncio.Event()
         self._render_slots = asyncio.Semaphore(SLOW_RENDERS_AT_ONCE)
-        self._stopping = False
         self._claimed_last = asyncio.Event()
-        self._freezing = Batches("vastleggen", self._freeze, spoiled=self._drop, more_coming=self._is_busy)
-        self._settling = Batches("afrekenen", self._settle, spoiled=self._forget, more_coming=self._is_sending)
+        self._freezing = Batches(
+            "vastleggen", self._freeze, spoiled=self._drop, more_coming=self._is_busy, on_batch=on_batch
+        )
+        self._settling = Batches(
+            "afrekenen", self._settle, spoiled=self._forget, more_coming=self._is_sending, on_batch=on_batch
+        )
 
     @property
     def me(self) -> str:
@@ -192,6 +202,15 @@ class Dispatch:
         for lane in self._lines:
             self._pump(lane)
         self._wake.set()
+
+    def held(self) -> list[Lane]:
+        """Lanes on which nothing may start now."""
+        now = self._clock.micros()
+        return [lane for lane, line in self._lines.items() if line.rests_until > now]
+
+    def running(self) -> list[Lane]:
+        """The lane of every attempt under way."""
+        return [lane for lane, line in self._lines.items() for _ in range(line.active)]
 
     async def run(self) -> None:
         """Until cancelled; then `stop` must be awaited by who cancelled it."""
@@ -423,7 +442,7 @@ class Dispatch:
         try:
             while ready is not None:
                 if await self._is_still_ours(ready):
-                    outcome = await self._attempt(lane, ready)
+                    outcome = await self._told_attempt(lane, ready)
                     self._learn(lane, line, outcome)
                     self._end(ready.claimed, outcome, in_doubt=ready.in_doubt)
                 else:
@@ -442,6 +461,12 @@ class Dispatch:
         claimed = ready.claimed
         held = await self._try(queue.still_held, claimed.id, claimed.fence)
         return held is not False
+
+    async def _told_attempt(self, lane: Lane, ready: Ready) -> Outcome:
+        began = self._clock.micros()
+        outcome = await self._attempt(lane, ready)
+        self._on_attempt(ready.claimed, outcome, began, self._clock.micros())
+        return outcome
 
     async def _attempt(self, lane: Lane, ready: Ready) -> Outcome:
         link = self._links.link(lane)

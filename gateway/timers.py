@@ -58,12 +58,19 @@ class Timers:
         self._look_every = look_every
         self._gather = gather
         self._wake = asyncio.Event()
+        self._turned: float | None = None
 
     def wake(self) -> None:
         """Something was put on hold, or changed in a dossier."""
         self._wake.set()
 
+    def idle_for(self) -> float:
+        """Seconds since they last went round; 0 where they do not run yet. With nothing to do it is `look_every` at
+        most."""
+        return 0.0 if self._turned is None else self._clock.monotonic() - self._turned
+
     async def run(self) -> None:
+        self._turned = self._clock.monotonic()
         while True:
             self._wake.clear()
             try:
@@ -100,6 +107,7 @@ class Timers:
 
         gathered = now - int(self._gather * SECOND)
         looked_at, lanes = await self._ledger.run(agenda.look, now, gathered, BATCH, decide)
+        self._turned = self._clock.monotonic()
         if looked_at:
             self._on_deliveries(lanes)
             self._on_events()

@@ -39,4 +39,8 @@ class Doors(Struct, frozen=True):
     settings: HttpSettings
     ready: Callable[[], Awaitable[list[str]]]
     closed_days: Collection[date] = ()
+    signs: Callable[[], Mapping[str, float | bool]] = dict
+    """What `/readyz` tells beside its verdict."""
+    metrics: Callable[[], bytes] | None = None
+    """What `/metrics` shows; None: there is none."""
     security_contact: str = NCSC
