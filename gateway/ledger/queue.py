@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, bindparam, func, select, update
 
 from gateway.core.lifecycle import TOLD, Happening, State
 from gateway.ledger.among import among, among_given
-from gateway.ledger.bulk import insert_rows
+from gateway.ledger.bulk import insert_missing_rows, insert_rows
 from gateway.ledger.due import Wanted, due_ids, find_overdue, still_due
 from gateway.ledger.schema import (
     answer_page,
@@ -193,7 +193,9 @@ class _Notices:
         return next((reference for reference in found if reference), None)
 
     def told(self, of: Any) -> bool:
-        return any(row.state in TOLD for row in self._of(of))
+        """A withdrawal that was let go is for whoever may have got what it withdraws (core/agenda.py saw to it)."""
+        enough = TOLD | {State.WITHDRAWN} if of.soort == "intrekking" else TOLD
+        return any(row.state in enough for row in self._of(of))
 
     def _of(self, of: Any) -> Iterable[Any]:
         """Those to the same creditor in the same part, for itself or for another."""
@@ -221,7 +223,9 @@ def _notices(connection: Connection, dossiers: Collection[str]) -> _Notices:
 
 
 def freeze(connection: Connection, intents: Sequence[Intent], owner: str, now: int) -> set[str]:
-    """Record the intents (attempt row, frozen bytes, answer page) of claims that are still held; returns their ids."""
+    """Record the intents (attempt row, frozen bytes, answer page) of claims that are still held; returns their ids.
+
+    Doing it again changes nothing."""
     held = {
         row.id: row.fence
         for row in connection.execute(
@@ -233,7 +237,7 @@ def freeze(connection: Connection, intents: Sequence[Intent], owner: str, now: i
     mine = [intent for intent in intents if held.get(intent.id) == intent.fence]
     if not mine:
         return set()
-    insert_rows(
+    insert_missing_rows(
         connection,
         attempt,
         [
@@ -260,7 +264,7 @@ def freeze(connection: Connection, intents: Sequence[Intent], owner: str, now: i
         if intent.sealed is not None
     ]
     if renditions:
-        insert_rows(connection, payload, renditions)
+        insert_missing_rows(connection, payload, renditions)
     pages = [
         {
             "token_hash": intent.token_hash,
@@ -274,7 +278,7 @@ def freeze(connection: Connection, intents: Sequence[Intent], owner: str, now: i
         if intent.token_hash is not None
     ]
     if pages:
-        insert_rows(connection, answer_page, pages)
+        insert_missing_rows(connection, answer_page, pages)
     return {intent.id for intent in mine}
 
 

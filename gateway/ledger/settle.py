@@ -1,6 +1,7 @@
 """Settling: the results of attempts and what was decided on them, in one transaction per batch.
 
-A result that comes with an old fencing token is kept as evidence and moves nothing.
+A result that comes with an old fencing token is kept as evidence and moves nothing. A result that is on record already
+(its batch was committed, and the answer to the COMMIT was lost) changes nothing.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -132,8 +133,11 @@ def settle(
     """Record the results of attempts and what follows from them, also for their lanes (`rests`); returns the lanes that
     now have new work."""
     rows = _lock(connection, [result.id for result in results])
+    recorded = _recorded(connection, results, rows)
     writes = _Writes()
     for result in results:
+        if (result.id, result.fence) in recorded:
+            continue
         row = rows[result.id]
         stale = row.fence != result.fence
         writes.attempts.append(_ended(result, stale))
@@ -157,6 +161,20 @@ def settle(
     return release_next(connection, writes.released, at)
 
 
+def _recorded(connection: Connection, results: Sequence[Result], rows: Mapping[str, Any]) -> set[tuple[str, int]]:
+    """Those that were settled before: their claim has no holder any more, or is an old one whose attempt has ended."""
+    settled = {(one.id, one.fence) for one in results if rows[one.id].fence == one.fence and not rows[one.id].owner}
+    old = {(one.id, one.fence) for one in results if rows[one.id].fence != one.fence}
+    if not old:
+        return settled
+    ended = connection.execute(
+        select(attempt.c.delivery_id, attempt.c.nr).where(
+            among(attempt.c.delivery_id, [id_ for id_, _ in old]), attempt.c.outcome.is_not(None)
+        )
+    )
+    return settled | (old & {(row.delivery_id, row.nr) for row in ended})
+
+
 def _ended(result: Result, stale: bool) -> dict[str, object]:
     return {
         "delivery_id": result.id,
@@ -169,8 +187,8 @@ def _ended(result: Result, stale: bool) -> dict[str, object]:
     }
 
 
-_LOCKED = ("id", "dossier_id", "creditor", "state", "fence", "tries", "channel", "channel_since", "proof", "reference",
-           "handed_over_at", "received_at", "answered_at", "decision")  # fmt: skip
+_LOCKED = ("id", "dossier_id", "creditor", "state", "fence", "owner", "tries", "channel", "channel_since", "proof",
+           "reference", "handed_over_at", "received_at", "answered_at", "decision")  # fmt: skip
 
 
 def _lock(connection: Connection, ids: Sequence[str]) -> dict[str, Any]:

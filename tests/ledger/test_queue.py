@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, update
 
 from gateway.core.lane import BLOCKS_AT_MOST, Decision
 from gateway.core.lifecycle import Happening, State
@@ -216,3 +216,69 @@ async def test_what_is_given_back_in_doubt_stays_in_doubt(ledger: Ledger) -> Non
     claims = await _claim(ledger)
     await ledger.run(queue.release, {one.id: one.fence for one in claims}, NOW, {"2"})
     assert [(await _row(ledger, id_))[0] for id_ in ("1", "2")] == [State.RETRYING, State.IN_DOUBT]
+
+
+async def _attempts(ledger: Ledger) -> list[tuple[int, str | None, bool]]:
+    def read(connection: Connection) -> list[tuple[int, str | None, bool]]:
+        return [(row.nr, row.outcome, row.stale) for row in connection.execute(select(attempt).order_by(attempt.c.nr))]
+
+    return await ledger.run(read)
+
+
+async def test_an_intent_that_was_committed_unanswered_is_recorded_again_without_effect(ledger: Ledger) -> None:
+    await ledger.run(_put, "1")
+    (first,) = await _claim(ledger)
+    assert await _freeze(ledger, first) == await _freeze(ledger, first) == {"1"}
+    assert await _attempts(ledger) == [(first.fence, None, False)]
+
+
+async def test_a_result_that_was_committed_unanswered_is_not_decided_again(ledger: Ledger) -> None:
+    await ledger.run(_put, "1")
+    (first,) = await _claim(ledger)
+    await _freeze(ledger, first)
+    await _settle(ledger, first)
+    result = Result(first.id, first.fence, first.channel, "overgedragen", "200", None, NOW + 9)
+    decided: list[str] = []
+
+    def decide(locked: Locked) -> Settlement:
+        decided.append(locked.id)
+        return _handed_over(locked)
+
+    assert await ledger.run(settle, [result], decide) == []
+    assert decided == []
+    assert await _attempts(ledger) == [(first.fence, "overgedragen", False)]
+
+
+async def test_a_result_that_counted_is_not_made_stale_by_coming_again_after_the_next_claim(ledger: Ledger) -> None:
+    await ledger.run(_put, "1")
+    (first,) = await _claim(ledger)
+    await _freeze(ledger, first)
+    result = Result(first.id, first.fence, first.channel, "tijdelijk", "503", None, NOW + 1)
+    retry = Settlement(Decision(((Happening.RETRY, State.RETRYING),), NOW + 2, 1, first.channel, 0), (), ())
+    await ledger.run(settle, [result], lambda _: retry)
+    (second,) = await _claim(ledger, now=NOW + 3)
+    await ledger.run(settle, [result], lambda _: retry)
+    assert await _attempts(ledger) == [(first.fence, "tijdelijk", False)]
+    assert await _row(ledger, "1") == (State.BUSY, second.fence, NOW + 3 + LEASE - NOW)
+
+
+async def _withdraw_notice(ledger: Ledger, state: State) -> list[Claimed]:
+    """A kennisgeving that ended so, and the withdrawal that follows it."""
+
+    def put(connection: Connection) -> None:
+        _put(connection, "1")
+        _put(connection, "2", soort="intrekking")
+        connection.execute(update(delivery).where(delivery.c.id == "1").values(state=state, next_action_at=None))
+
+    await ledger.run(put)
+    return await _claim(ledger)
+
+
+async def test_a_withdrawal_goes_to_who_may_have_got_what_was_withdrawn_on_its_way(ledger: Ledger) -> None:
+    (claimed,) = await _withdraw_notice(ledger, State.WITHDRAWN)
+    assert (claimed.id, claimed.notice_failed) == ("2", False)
+
+
+async def test_a_withdrawal_of_what_never_reached_its_creditor_is_not_attempted(ledger: Ledger) -> None:
+    (claimed,) = await _withdraw_notice(ledger, State.FAILED)
+    assert claimed.notice_failed

@@ -10,7 +10,8 @@ from sqlite3 import Connection
 from gateway.core.lane import SECOND
 from gateway.core.lifecycle import CLAIMABLE, SETTLED
 from gateway.core.retry import Policy
-from gateway.simulation.invariants.states import LOST, quoted
+from gateway.invariants.deliveries import LOST
+from gateway.invariants.finding import quoted
 from gateway.simulation.invariants.violation import Verdict
 
 _CLAIMABLE = quoted(CLAIMABLE)

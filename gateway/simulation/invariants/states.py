@@ -4,25 +4,9 @@ from sqlite3 import Connection
 
 from msgspec import Struct
 
-from gateway.core.lifecycle import AWAITING_ANSWER, CLAIMABLE, TABLE, TERMINAL, Happening, State
+from gateway.core.lifecycle import CLAIMABLE, TABLE, TERMINAL, Happening, State
 
 OF_EVIDENCE = (Happening.RECEIPT, Happening.CONFIRMING_ANSWER, Happening.REFUSING_ANSWER, Happening.BOUNCED)
-
-
-def quoted(states: object) -> str:
-    """A list for SQL."""
-    return ", ".join(f"'{state}'" for state in sorted(states))  # type: ignore[call-overload]
-
-
-LOST = f"""
-delivery.state NOT IN ({quoted(TERMINAL)}) AND delivery.next_action_at IS NULL
-AND (delivery.waits_for IS NULL OR NOT EXISTS (SELECT 1 FROM delivery AS one WHERE one.id = delivery.waits_for))
-AND NOT (delivery.state IN ({quoted(AWAITING_ANSWER)}) AND (
-    EXISTS (SELECT 1 FROM dossier WHERE dossier.id = delivery.dossier_id AND review_at IS NOT NULL)
-    OR EXISTS (SELECT 1 FROM nudge WHERE nudge.dossier_id = delivery.dossier_id)))
-AND NOT EXISTS (SELECT 1 FROM task WHERE task.delivery_id = delivery.id AND task.closed_at IS NULL)
-"""  # noqa: S608
-"""Of a row of `delivery`: nobody will ever look at it again."""
 
 
 class Step(Struct, frozen=True):

@@ -10,6 +10,7 @@ from gateway.core.creditor import Register
 from gateway.core.lane import SECOND
 from gateway.core.lifecycle import SETTLED, TERMINAL, State
 from gateway.core.retry import Policy
+from gateway.invariants.deliveries import LOST
 from gateway.simulation.invariants import pacing, states
 from gateway.simulation.invariants.violation import Verdict
 
@@ -185,4 +186,4 @@ _TRANSITIONS = (
 )
 _ATTEMPTS = "SELECT rowid, delivery_id, nr, channel, started_at FROM attempt WHERE rowid > ? ORDER BY rowid"
 _BEFORE = "SELECT outcome, finished_at FROM attempt WHERE delivery_id = ? AND nr < ? ORDER BY nr DESC LIMIT 1"
-_LOST = f"SELECT 1 FROM delivery WHERE id = ? AND {states.LOST}"  # noqa: S608
+_LOST = f"SELECT 1 FROM delivery WHERE id = ? AND {LOST}"  # noqa: S608
