@@ -24,6 +24,8 @@ log = logger(__name__)
 SHORTEST: Final = 1.5
 LONGEST: Final = 5.0
 PAUSE: Final = 0.5
+LEAVE_WITHIN: Final = 2.0
+"""A ledger that does not answer is not waited for; the lanes are free when our lease is over."""
 LANES_IN_A_WORD: Final = 40
 """A notification holds at most 8,000 bytes."""
 
@@ -134,13 +136,13 @@ class Tenure:
         """We are gone: others may have at once what is left."""
         if self._ledger.embedded:
             return
+        self._has_left = True
+        self._mine.clear()
         try:
-            async with self._sharing:
-                self._has_left = True
-                self._mine.clear()
+            async with asyncio.timeout(LEAVE_WITHIN), self._sharing:
                 await self._ledger.run(rows.leave, self.me)
-            await self._ledger.run(rows.ring, [self._say(Word(self.me, free=True))])
-        except (LedgerAway, Contention) as why:
+                await self._ledger.run(rows.ring, [self._say(Word(self.me, free=True))])
+        except (LedgerAway, Contention, TimeoutError) as why:
             log.warning("ledger_away", stap="banen", reden=str(why))
 
     async def _share_forever(self) -> None:
