@@ -16,6 +16,7 @@ from gateway.clock import Clock
 from gateway.config import AmqpSettings, Config
 from gateway.contract import Channel, SettingsRefused, Surroundings, read_secret
 from gateway.core.creditor import Creditor
+from gateway.core.repeat import Reaches, reach_of
 from gateway.dispatch import Dispatch
 from gateway.events import Events
 from gateway.evidence import Testimony
@@ -33,6 +34,7 @@ from gateway.outbox import Outbox
 from gateway.pause_requests import WaitingRequests
 from gateway.receipts import Receipts
 from gateway.register import creditor_from_json, creditor_to_json, load_channels, read_register
+from gateway.repeats import Repeats
 from gateway.seal import Sealer
 from gateway.spool import Spool
 from gateway.timers import Timers
@@ -181,6 +183,8 @@ class Gateway:
                 senders_by_oin={sender.oin: sender for sender in config.senders},
                 settings=config.http,
                 ready=self.reasons_not_ready,
+                repeats=Repeats(self._reaches, tempo.policy, tempo.closed_days),
+                on_deliveries=self.dispatch.wake,
                 closed_days=tempo.closed_days,
             )
         )
@@ -221,6 +225,11 @@ class Gateway:
 
     def _creditor(self, id_: str) -> Creditor | None:
         return self.links.register.by_id.get(id_)
+
+    def _reaches(self, per_second: float | None) -> Reaches:
+        """How creditors can be reached by the register in force."""
+        find, channels = self._creditor, self.links.open_channels
+        return lambda name: reach_of(find(name), channels(name), per_second)
 
     async def _end_wait(self, gemeente: str, kenmerk: str) -> None:
         await self.intake.end_wait(gemeente, kenmerk)

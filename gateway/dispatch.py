@@ -45,7 +45,7 @@ from gateway.ledger.queue import Claimed
 from gateway.ledger.settle import Locked, Result, Settlement, settle
 from gateway.links import Lane, Links
 from gateway.log import logger
-from gateway.rendering import Ready, Rendering
+from gateway.rendering import Ready, Rendering, is_in_doubt
 from gateway.seal import Sealer, aad
 
 log = logger(__name__)
@@ -58,6 +58,8 @@ BUSY_FROM = 16
 SLOW_RENDERS_AT_ONCE = 2
 LOOK_AGAIN_AFTER = 500_000
 """µs after which an attempt that waited in its line is not started without a look whether it is still to be made."""
+COMING_AT_MOST = 2000
+"""Instants that one sweep looks ahead to."""
 LOOK_AGAIN = 20_000
 """µs after which a lane is looked at again where another transaction held what was due."""
 
@@ -69,6 +71,8 @@ class Ended(Struct, frozen=True):
     outcome: Outcome
     at: int
     jitter: float
+    in_doubt: bool
+    """It came no further than to ask whether an earlier attempt had arrived, or not that far."""
 
 
 class Dispatch:
@@ -156,8 +160,10 @@ class Dispatch:
                 await self._wind_up()
         except TimeoutError:
             log.warning("attempts_left", aantal=len(self._attempts))
-        unstarted = [ready.claimed for line in self._lines.values() for ready in line.waiting]
-        await self._try(queue.release, {claimed.id: claimed.fence for claimed in unstarted}, self._clock.micros())
+        unstarted = [ready for line in self._lines.values() for ready in line.waiting]
+        claims = {ready.claimed.id: ready.claimed.fence for ready in unstarted}
+        doubts = {ready.claimed.id for ready in unstarted if ready.in_doubt}
+        await self._try(queue.release, claims, self._clock.micros(), doubts)
 
     async def _wind_up(self) -> None:
         await self._claimed_last.wait()
@@ -327,7 +333,8 @@ class Dispatch:
         try:
             while ready is not None:
                 if await self._is_still_ours(ready):
-                    self._end(ready.claimed, await self._attempt(lane, ready))
+                    outcome = await self._attempt(lane, ready)
+                    self._end(ready.claimed, outcome, in_doubt=ready.in_doubt)
                 else:
                     self._drop(ready)
                 line.active -= 1
@@ -352,7 +359,10 @@ class Dispatch:
         try:
             async with asyncio.timeout(self._attempt_timeout * 2):
                 outcome = await link.resolve(ready.parcel) if ready.in_doubt else None
-                return outcome or await link.send(ready.parcel)
+                if outcome is not None:
+                    return outcome
+                ready.in_doubt = False
+                return await link.send(ready.parcel)
         except TimeoutError:
             return Uncertain(Evidence("te_lang"))
         except Exception as why:
@@ -361,12 +371,14 @@ class Dispatch:
 
     # -- settle -----------------------------------------------------------------------------------------------------
 
-    def _end(self, claimed: Claimed, outcome: Outcome) -> None:
+    def _end(self, claimed: Claimed, outcome: Outcome, *, in_doubt: bool | None = None) -> None:
+        """`in_doubt` None: it did not come to an attempt, so what was in doubt still is."""
         at = self._clock.micros()
+        in_doubt = is_in_doubt(claimed) if in_doubt is None else in_doubt
         line = self._line((claimed.creditor, claimed.channel))
         line.held_until = max(line.held_until, held_until(outcome, at))
         self._leave_line(claimed)
-        self._settling.add(Ended(claimed, outcome, at, random.random()))
+        self._settling.add(Ended(claimed, outcome, at, random.random(), in_doubt))
 
     async def _settle(self, batch: list[Ended]) -> None:
         by_claim = {(ended.claimed.id, ended.claimed.fence): ended for ended in batch}
@@ -402,6 +414,8 @@ class Dispatch:
             proof=locked.proof,
             channels=() if claimed.notice_failed else self._links.open_channels(claimed.creditor),
             fallback_after=entry.fallback_after if entry else Creditor.fallback_after,
+            stands=locked.stands,
+            in_doubt=ended.in_doubt,
         )
         decision = decide(standing, outcome, ended.at, ended.jitter, self._policy)
         return self._testimony.settlement(claimed, decision, outcome, locked.decision, ended.at)
@@ -462,7 +476,10 @@ class Dispatch:
         """Find work that nobody woke us for: a restart, another gateway's lost leases, its retries."""
         while not self._stopping:
             lanes = await self._try(queue.sweep)
-            for lane, at in (lanes or {}).items():
+            now = self._clock.micros()
+            until = now + int(self._lease / 2 * SECOND)
+            coming = await self._try(queue.coming, now, until, COMING_AT_MOST)
+            for lane, at in (*(lanes or {}).items(), *(coming or ())):
                 self.wake([lane], at)
             await asyncio.sleep(self._lease / 2)
 

@@ -113,6 +113,16 @@ _deliveries = _group("bezorging", "Bezorgingen.")
 _deliveries.command("gateway.cli.deliveries:show_all", name="list", help="Toon bezorgingen, de oudste eerst.")
 _deliveries.command("gateway.cli.deliveries:show", help="Toon één bezorging, met pogingen en antwoorden.")
 
+_deliveries.command(
+    "gateway.cli.repeat:repeat",
+    name="herhaal",
+    help="""Stuur bezorgingen nog eens: dezelfde verwijzing, dezelfde inhoud.
+
+Toont eerst wat er zou gebeuren, met aantallen, en wat niet kan en waarom. Doet het pas met --uitvoeren en een reden, en
+met vier ogen ([gateway] vier_ogen) pas als een ander het bevestigt. De reden blijft bewaard, leesbaar voor wie het
+grootboek ziet: zet er geen persoonsgegevens in.""",
+)
+
 _worklist = _group("werkbak", "Taken voor mensen.")
 _worklist.command("gateway.cli.worklist:show_all", name="list", help="Toon wat er te doen is, de oudste taak eerst.")
 _worklist.command(

@@ -198,7 +198,8 @@ def _is_told(case: Case, one: Delivery) -> bool:
 
 
 def _answers(case: Case, thread: Thread, now: int, terms: Terms) -> Iterator[Item]:
-    waiting = [one for one in thread.deliveries if one.soort in ("kennisgeving", "herinnering") and one.awaits_answer]
+    asking = [one for one in thread.deliveries if one.soort in ("kennisgeving", "herinnering")]
+    waiting = [one for one in asking if one.awaits_answer and not one.is_repeated]
     unsent = [one for one in thread.deliveries if one.soort == "herinnering" and one.is_open]
     decided = thread.decided or (None if _must_answer(case, thread) else case.decision_of(thread.principal))
     if thread.key[1] is None and decided is None:

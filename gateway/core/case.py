@@ -45,6 +45,8 @@ class Delivery(Struct, frozen=True, kw_only=True):
     versie: int
     state: State
     created_at: int
+    is_repeated: bool = False
+    """It is being sent again; `state` is what it stays all the while."""
     fence: int = 0
     """How often it was claimed; 0: nobody has tried it."""
     proof: int = 0

@@ -239,7 +239,7 @@ class _Notices:
         return next((reference for reference in found if reference), None)
 
     def told(self, of: Any) -> bool:
-        return any(row.state in TOLD for row in self._of(of))
+        return any((row.stands or row.state) in TOLD for row in self._of(of))
 
     def _of(self, of: Any) -> Iterable[Any]:
         """Those to the same creditor in the same part, for itself or for another."""
@@ -259,6 +259,7 @@ def _notices(connection: Connection, dossiers: Collection[str]) -> _Notices:
                 delivery.c.channel,
                 delivery.c.reference,
                 delivery.c.state,
+                delivery.c.stands,
             )
             .where(among(delivery.c.dossier_id, dossiers), delivery.c.soort == "kennisgeving")
             .order_by(delivery.c.versie.desc())
@@ -339,13 +340,19 @@ def renew(connection: Connection, ids: Sequence[str], owner: str, lease_until: i
     )
 
 
-def release(connection: Connection, claims: Mapping[str, int], now: int) -> None:
-    """Give back claims on which no attempt was started (shutdown, or the ledger refused their intent)."""
+def release(
+    connection: Connection, claims: Mapping[str, int], now: int, in_doubt: Collection[str] = frozenset()
+) -> None:
+    """Give back claims on which no attempt was started (shutdown, or the ledger refused their intent).
+
+    `in_doubt`: those of which an earlier attempt is in doubt, as it stays.
+    """
     for id_, fence in claims.items():
+        state = State.IN_DOUBT if id_ in in_doubt else State.RETRYING
         connection.execute(
             update(delivery)
             .where(delivery.c.id == id_, delivery.c.fence == fence, delivery.c.state == State.BUSY)
-            .values(state=State.RETRYING, owner=None, next_action_at=now)
+            .values(state=state, owner=None, next_action_at=now)
         )
 
 
@@ -365,6 +372,18 @@ def release_next(connection: Connection, ids: Sequence[str], now: int) -> list[L
         .returning(delivery.c.creditor, delivery.c.channel)
     )
     return [(row.creditor, row.channel) for row in rows]
+
+
+def coming(connection: Connection, now: int, until: int, limit: int) -> list[tuple[Lane, int]]:
+    """What falls due from `now` to `until`, each with its instant: what is spread in time stays spread."""
+    due = delivery.c.next_action_at
+    rows = connection.execute(
+        select(delivery.c.creditor, delivery.c.channel, due)
+        .where(due > now, due <= until, delivery.c.waits_for.is_(None))
+        .order_by(due)
+        .limit(limit)
+    )
+    return [((row.creditor, row.channel), row.next_action_at) for row in rows]
 
 
 def sweep(connection: Connection) -> dict[Lane, int]:

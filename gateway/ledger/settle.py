@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from sqlalchemy import Connection, select
 
 from gateway.core.lane import Decision
-from gateway.core.lifecycle import Happening, State
+from gateway.core.lifecycle import IN_PROGRESS, Happening, State
 from gateway.core.outcome import Proof
 from gateway.ledger.agenda import nudge_dossiers
 from gateway.ledger.among import among
@@ -56,6 +56,7 @@ class Locked(Struct, frozen=True):
     channel_since: int
     proof: int
     decision: str | None
+    stands: State | None = None
 
 
 class _Writes(Struct):
@@ -110,6 +111,7 @@ def _change(result: Result, row: Any, decision: Decision) -> dict[str, object]:
         "handed_over_at": row.handed_over_at or handed_over,
         "received_at": row.received_at or received,
         "owner": None,
+        "stands": row.stands if decision.state in IN_PROGRESS else None,
         **{name: said.get(name, getattr(row, name)) for name in _SAID},
     }
 
@@ -134,10 +136,7 @@ def settle(connection: Connection, results: Sequence[Result], decide: Callable[[
         stale = row.fence != result.fence
         writes.attempts.append(_ended(result, stale))
         if not stale:
-            locked = Locked(
-                row.id, State(row.state), row.fence, row.tries, row.channel, row.channel_since, row.proof, row.decision
-            )
-            writes.add(result, row, decide(locked))
+            writes.add(result, row, decide(_locked(row)))
     update_rows(connection, attempt, ("delivery_id", "nr"), writes.attempts)
     if writes.changes:
         update_rows(connection, delivery, ("id",), writes.changes)
@@ -150,6 +149,11 @@ def settle(connection: Connection, results: Sequence[Result], decide: Callable[[
     add_events(connection, writes.events)
     add_tasks(connection, writes.tasks)
     return release_next(connection, writes.released, at)
+
+
+def _locked(row: Any) -> Locked:
+    fields = {name: getattr(row, name) for name in Locked.__struct_fields__}
+    return Locked(**fields | {"state": State(row.state), "stands": State(row.stands) if row.stands else None})
 
 
 def _ended(result: Result, stale: bool) -> dict[str, object]:
@@ -165,7 +169,7 @@ def _ended(result: Result, stale: bool) -> dict[str, object]:
 
 
 _LOCKED = ("id", "dossier_id", "creditor", "state", "fence", "tries", "channel", "channel_since", "proof", "reference",
-           "handed_over_at", "received_at", *_SAID)  # fmt: skip
+           "handed_over_at", "received_at", "stands", *_SAID)  # fmt: skip
 
 
 def _lock(connection: Connection, ids: Sequence[str]) -> dict[str, Any]:
