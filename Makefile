@@ -19,7 +19,7 @@ demo: setup  ## everything on this machine, no servers needed: sample notices to
 
 test: .venv/.dev  ## every test, against a real RabbitMQ and PostgreSQL that the tests start and stop themselves
 	@.ci/servers
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist worksteal
 
 check: .venv/.dev  ## lint, format, types, import order
 	$(BIN)/ruff check .

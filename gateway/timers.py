@@ -23,10 +23,10 @@ log = logger(__name__)
 
 LOOK_EVERY = 30.0
 """Seconds between looks for what another gateway put on hold."""
-GATHER = 0.5
+GATHER = 1.0
 """Seconds that nudges gather: the creditors of a dossier are told at nearly the same time."""
 LEDGER_PAUSE = 0.5
-BATCH = 50
+BATCH = 32
 
 
 class Timers:

@@ -22,6 +22,7 @@ dossier's own: not everything at midnight.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from zlib import crc32
 
 from msgspec import Struct, field
@@ -198,11 +199,10 @@ def _is_told(case: Case, one: Delivery) -> bool:
 
 
 def _answers(case: Case, thread: Thread, now: int, terms: Terms) -> Iterator[Item]:
-    asking = [one for one in thread.deliveries if one.soort in ("kennisgeving", "herinnering")]
-    waiting = [one for one in asking if one.awaits_answer and not one.is_repeated]
-    unsent = [one for one in thread.deliveries if one.soort == "herinnering" and one.is_open]
-    decided = thread.decided or (None if _must_answer(case, thread) else case.decision_of(thread.principal))
-    if thread.key[1] is None and decided is None:
+    waiting = [one for one in thread.answerable if one.awaits_answer and not one.is_repeated]
+    unsent = [one for one in thread.answerable if one.soort == "herinnering" and one.is_open]
+    decided = thread.decided
+    if decided is None and (thread.key[1] is None or not _must_answer(case, thread)):
         decided = case.decision_of(thread.principal)
     if decided is not None:
         yield from _decided(thread, decided, [*waiting, *unsent], now)
@@ -261,7 +261,7 @@ def _after_reminder(reminder: Delivery, case: str, terms: Terms) -> int:
 
 def _transfers(case: Case, thread: Thread, now: int) -> Iterator[Item]:
     """Whom the claim went to is told once, by whomever it was handed on."""
-    told = [one for one in thread.notices if one.is_told]
+    told = [one for one in thread.notices if one.is_told] if thread.transfers else []
     if not told or thread.is_withdrawn or case.withdrawn_at is not None:
         return
     for agent in thread.transfers:
@@ -279,7 +279,7 @@ def _pause_ends(case: Case, thread: Thread) -> Iterator[Item]:
     moved_on = decided is not None and decided.decision == AnswerKind.TRANSFERRED
     if refuses or moved_on or thread.is_withdrawn or not _must_answer(case, thread):
         return
-    told = [one for one in thread.notices if one.is_told and one.terms]
+    told = thread.told_notices
     for pause in thread.pauses():
         yield from _nearing_end(case, thread, told[-1], pause)
         if pause.paused_until is not None:
@@ -376,8 +376,12 @@ def _reason_to_close(case: Case, one: Delivery, kind: str, now: int) -> str | No
 
 def morning(last_day: date, key: str) -> int:
     """The early morning after `last_day`, at the moment that is `key`'s own (epoch µs)."""
-    start = datetime.combine(last_day + timedelta(days=1), _MORNING, AMSTERDAM)
-    return int(start.timestamp()) * SECOND + _spread(key, _MORNING_SPREAD) * SECOND
+    return _six_o_clock_after(last_day) + _spread(key, _MORNING_SPREAD) * SECOND
+
+
+@lru_cache(4096)
+def _six_o_clock_after(day: date) -> int:
+    return int(datetime.combine(day + timedelta(days=1), _MORNING, AMSTERDAM).timestamp()) * SECOND
 
 
 def _spread(key: str, most: int) -> int:

@@ -15,10 +15,9 @@ All of it follows from what is on record, whatever the order in which it came. T
 6. A claim that was transferred (`overgedragen`) is paused by whoever has it now: the agent's own thread says so.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import date
 from enum import StrEnum
-from functools import cached_property
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -35,18 +34,16 @@ Key = tuple[str, str | None]
 NOTICES = frozenset({"kennisgeving", "herinnering"})
 
 
-class Delivery(Struct, frozen=True, kw_only=True):
+class Delivery(Struct, frozen=True):
     """One message to one addressee, as far as the story of its dossier needs it. Instants: epoch µs."""
 
     id: str
     creditor: str
-    agent_for: str | None = None
     soort: str
     versie: int
     state: State
     created_at: int
-    is_repeated: bool = False
-    """It is being sent again; `state` is what it stays all the while."""
+    agent_for: str | None = None
     fence: int = 0
     """How often it was claimed; 0: nobody has tried it."""
     proof: int = 0
@@ -61,6 +58,12 @@ class Delivery(Struct, frozen=True, kw_only=True):
     balance_on: date | None = None
     reminds: str | None = None
     terms: tuple[PauseTerm, ...] = ()
+    stands: State | None = None
+    """Set while it is sent again: what it stays all the while, and `state` says too."""
+
+    @property
+    def is_repeated(self) -> bool:
+        return self.stands is not None
 
     @property
     def key(self) -> Key:
@@ -85,21 +88,30 @@ class Delivery(Struct, frozen=True, kw_only=True):
         return self.state in (State.WITHDRAWN, State.FAILED)
 
 
-class Thread(Struct, frozen=True, dict=True):
-    """Everything of one dossier to one addressee, by version and then by age."""
+class Thread:
+    """Everything of one dossier to one addressee, by version and then by age.
 
-    key: Key
-    deliveries: tuple[Delivery, ...]
+    `principal`: the creditor whose claims it is about; `notices`: kennisgevingen that were not withdrawn; `answerable`:
+    whatever asks for an answer.
+    """
 
-    @property
-    def principal(self) -> str:
-        """The creditor whose claims it is about."""
-        return self.key[1] or self.key[0]
-
-    @cached_property
-    def notices(self) -> tuple[Delivery, ...]:
-        """Kennisgevingen that were not withdrawn."""
-        return tuple(one for one in self._of("kennisgeving") if one.state is not State.WITHDRAWN)
+    def __init__(self, key: Key, deliveries: tuple[Delivery, ...]) -> None:
+        self.key = key
+        self.principal = key[1] or key[0]
+        self.deliveries = deliveries
+        self._by_soort: dict[str, list[Delivery]] = {}
+        for one in deliveries:
+            self._by_soort.setdefault(one.soort, []).append(one)
+        kennisgevingen = self._of("kennisgeving")
+        self.notices = [one for one in kennisgevingen if one.state is not State.WITHDRAWN]
+        self.answerable = [*kennisgevingen, *self._of("herinnering")]
+        self.is_withdrawn = bool(self._of("intrekking")) or bool(kennisgevingen and not self.notices)
+        self.decided = max((one for one in self.answerable if one.decision), key=_when_decided, default=None)
+        """The delivery that holds the current decision."""
+        self.told_at = min((one.handed_over_at for one in self.notices if one.handed_over_at), default=None)
+        self.received_at = min((one.received_at for one in self.answerable if one.received_at), default=None)
+        """First proof (level 2) that this addressee has a notice."""
+        self._pauses: tuple[Pause, ...] | None = None
 
     @property
     def latest_notice(self) -> Delivery | None:
@@ -110,50 +122,28 @@ class Thread(Struct, frozen=True, dict=True):
         return any(one.is_told for one in self.notices)
 
     @property
-    def is_withdrawn(self) -> bool:
-        kennisgevingen = self._of("kennisgeving")
-        return bool(self._of("intrekking")) or (bool(kennisgevingen) and not self.notices)
-
-    @cached_property
-    def told_at(self) -> int | None:
-        return min((one.handed_over_at for one in self.notices if one.handed_over_at), default=None)
-
-    @cached_property
-    def received_at(self) -> int | None:
-        """First proof (level 2) that this addressee has a notice."""
-        return min((one.received_at for one in self._answerable() if one.received_at), default=None)
-
-    @cached_property
-    def decided(self) -> Delivery | None:
-        """The delivery that holds the current decision."""
-        decided = [one for one in self._answerable() if one.decision]
-        return max(decided, key=lambda one: (one.decided_at or 0, one.id), default=None)
+    def told_notices(self) -> list[Delivery]:
+        """Those that asked for a pause, in order."""
+        return [one for one in self.notices if one.is_told and one.terms]
 
     @property
     def balance_on(self) -> date | None:
-        return max((one.balance_on for one in self._answerable() if one.balance_on), default=None)
+        return max((one.balance_on for one in self.answerable if one.balance_on), default=None)
 
     @property
     def transfers(self) -> tuple[str, ...]:
         """Agents that the register knows and to whom claims of this thread went."""
-        return tuple(dict.fromkeys(one.transferred_to for one in self._answerable() if one.transferred_to))
-
-    @property
-    def awaiting(self) -> tuple[Delivery, ...]:
-        return tuple(one for one in self._answerable() if one.awaits_answer)
+        return tuple(dict.fromkeys(one.transferred_to for one in self.answerable if one.transferred_to))
 
     def reminder_of(self, notice: str) -> Delivery | None:
         return next((one for one in self._of("herinnering") if one.reminds == notice), None)
 
-    def _answerable(self) -> tuple[Delivery, ...]:
-        return tuple(one for one in self.deliveries if one.soort in NOTICES)
-
-    def _of(self, soort: str) -> tuple[Delivery, ...]:
-        return tuple(one for one in self.deliveries if one.soort == soort)
+    def _of(self, soort: str) -> list[Delivery]:
+        return self._by_soort.get(soort, [])
 
     # -- the pause ---------------------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def ends_on(self) -> date | None:
         """The last day that an ending leaves, where one is in force (rule 5)."""
         endings = [one for one in self._of("beeindiging") if not one.is_lost and one.terms]
@@ -166,8 +156,10 @@ class Thread(Struct, frozen=True, dict=True):
 
     def pauses(self) -> tuple["Pause", ...]:
         """One for each part of the claims; none as long as nothing was told, nor after a withdrawal."""
-        told = [] if self.is_withdrawn else [one for one in self.notices if one.is_told and one.terms]
-        return tuple(self._pause(term) for term in told[-1].terms) if told else ()
+        if self._pauses is None:
+            told = [] if self.is_withdrawn else self.told_notices
+            self._pauses = tuple(map(self._pause, told[-1].terms)) if told else ()
+        return self._pauses
 
     def _pause(self, term: PauseTerm) -> "Pause":
         received = day_of(self.received_at) if self.received_at else None
@@ -252,44 +244,55 @@ class Standing(StrEnum):
     WITHDRAWN = "ingetrokken"
 
 
-class Case(Struct, frozen=True, dict=True):
+class Case:
     """One dossier. `last_news_at`: when the sender last had something told to all; `marks`: (name, subject) of what the
-    clock has caused; `tasks`: (delivery id, soort) of those that are open."""
+    clock has caused; `tasks`: (delivery id, soort) of those that are open; `under_way`: withdrawn deliveries with an
+    attempt of which the end is not known; `may_have_arrived`: those with one that was handed over, or in doubt."""
 
-    id: str
-    deliveries: tuple[Delivery, ...]
-    withdrawn_at: int | None = None
-    last_news_at: int = 0
-    notice_version: int = 0
-    marks: frozenset[tuple[str, str]] = frozenset()
-    tasks: frozenset[tuple[str, str]] = frozenset()
-    under_way: frozenset[str] = frozenset()
-    """Withdrawn deliveries with an attempt of which the end is not known."""
-    may_have_arrived: frozenset[str] = frozenset()
-    """Withdrawn deliveries with an attempt that was handed over, or in doubt."""
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - as everywhere
+        deliveries: tuple[Delivery, ...],
+        *,
+        withdrawn_at: int | None = None,
+        last_news_at: int = 0,
+        notice_version: int = 0,
+        marks: frozenset[tuple[str, str]] = frozenset(),
+        tasks: frozenset[tuple[str, str]] = frozenset(),
+        under_way: frozenset[str] = frozenset(),
+        may_have_arrived: frozenset[str] = frozenset(),
+    ) -> None:
+        self.id = id
+        self.deliveries = deliveries
+        self.withdrawn_at = withdrawn_at
+        self.last_news_at = last_news_at
+        self.notice_version = notice_version
+        self.marks = marks
+        self.tasks = tasks
+        self.under_way = under_way
+        self.may_have_arrived = may_have_arrived
+        self.threads = threads_of(deliveries)
+        self._families: dict[str, list[Thread]] = {}
+        for thread in self.threads.values():
+            self._families.setdefault(thread.principal, []).append(thread)
 
-    @cached_property
-    def threads(self) -> Mapping[Key, Thread]:
-        return threads_of(self.deliveries)
-
-    @cached_property
-    def creditors(self) -> tuple[Thread, ...]:
+    @property
+    def creditors(self) -> list[Thread]:
         """Those in their own right who have a kennisgeving, or are to get one."""
-        return tuple(
-            one for key, one in self.threads.items() if key[1] is None and one.notices and not one.is_withdrawn
-        )
+        own = [one for key, one in self.threads.items() if key[1] is None]
+        return [one for one in own if one.notices and not one.is_withdrawn]
 
-    def family(self, principal: str) -> tuple[Thread, ...]:
-        """A creditor's own thread and those of the agents that act for it, the creditor first."""
-        own = [one for one in self.threads.values() if one.principal == principal]
-        return tuple(sorted(own, key=lambda one: (one.key[1] is not None, one.key)))
+    def family(self, principal: str) -> list[Thread]:
+        """A creditor's own thread and those of the agents that act for it."""
+        return self._families.get(principal, [])
 
     def decision_of(self, principal: str) -> Delivery | None:
         """The creditor's own, else the latest one of an agent (rule 3)."""
-        family = self.family(principal)
-        own = next((one.decided for one in family if one.key[1] is None), None)
-        of_agents = [one.decided for one in family if one.key[1] is not None and one.decided]
-        return own or max(of_agents, key=lambda one: (one.decided_at or 0, one.id), default=None)
+        own = self.threads.get((principal, None))
+        if own is not None and own.decided is not None:
+            return own.decided
+        of_agents = [one.decided for one in self.family(principal) if one.decided]
+        return max(of_agents, key=_when_decided, default=None)
 
     def is_transferred(self, key: Key) -> bool:
         """This agent has the claim now."""
@@ -297,11 +300,19 @@ class Case(Struct, frozen=True, dict=True):
         return principal is not None and any(agent in one.transfers for one in self.family(principal))
 
 
+def _when_decided(one: Delivery) -> tuple[int, str]:
+    return one.decided_at or 0, one.id
+
+
 def threads_of(deliveries: Iterable[Delivery]) -> dict[Key, Thread]:
     by_key: dict[Key, list[Delivery]] = {}
     for one in deliveries:
         by_key.setdefault(one.key, []).append(one)
-    return {key: Thread(key, tuple(sorted(ones, key=lambda one: (one.versie, one.id)))) for key, ones in by_key.items()}
+    return {key: Thread(key, tuple(sorted(ones, key=_by_version))) for key, ones in by_key.items()}
+
+
+def _by_version(one: Delivery) -> tuple[int, str]:
+    return one.versie, one.id
 
 
 def standing_of(thread: Thread, decided: Delivery | None) -> Standing:

@@ -7,7 +7,7 @@ Not a working day: Saturday, Sunday, and the days of art. 3 Algemene termijnenwe
 import re
 from collections.abc import Collection
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo
 
@@ -62,6 +62,11 @@ def add_working_days(start: date, count: int, closed: Collection[date] = ()) -> 
     An aware datetime stands for its day in Amsterdam.
     """
     day = start.astimezone(AMSTERDAM).date() if isinstance(start, datetime) else start
+    return _nth_working_day(day, count, tuple(closed))
+
+
+@lru_cache(4096)
+def _nth_working_day(day: date, count: int, closed: tuple[date, ...]) -> date:
     while count > 0:
         day += _ONE_DAY
         count -= is_working_day(day, closed)

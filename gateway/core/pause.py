@@ -74,8 +74,13 @@ class PauseTerm(Struct, frozen=True, omit_defaults=True):
         return max(first, self.second_until(balance_on) or first)
 
 
-decode_terms = msgspec.json.Decoder(tuple[PauseTerm, ...]).decode
-"""Of the ledger's text."""
+_decode = msgspec.json.Decoder(tuple[PauseTerm, ...]).decode
+
+
+@lru_cache(4096)
+def decode_terms(text: str) -> tuple[PauseTerm, ...]:
+    """Of the ledger's text; many creditors are asked the same."""
+    return _decode(text)
 
 
 def encode_terms(terms: tuple[PauseTerm, ...]) -> str:

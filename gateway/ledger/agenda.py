@@ -15,8 +15,8 @@ from sqlalchemy import Connection, Select, delete, func, or_, select
 from gateway.core.case import Case, Delivery
 from gateway.core.lifecycle import TERMINAL, Happening, State
 from gateway.ledger.among import among
-from gateway.ledger.bulk import insert_rows, update_rows
-from gateway.ledger.deliveries import delivery_of
+from gateway.ledger.bulk import insert_rows, update_rows, update_various_rows
+from gateway.ledger.deliveries import FIELDS, delivery_of
 from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.queue import Lane
 from gateway.ledger.schema import attempt, delivery, dossier, message, milestone, nudge, payload, task, transition
@@ -127,7 +127,8 @@ def case_of(connection: Connection, dossier_id: str) -> Case | None:
 
 
 def _all(dossiers: Collection[str]) -> Select[Any]:
-    return select(delivery).where(among(delivery.c.dossier_id, dossiers)).order_by(delivery.c.id)
+    columns = (*FIELDS, delivery.c.dossier_id, delivery.c.message_id, delivery.c.channel)
+    return select(*columns).where(among(delivery.c.dossier_id, dossiers)).order_by(delivery.c.id)
 
 
 def _matters(dossiers: Collection[str]) -> Select[Any]:
@@ -213,12 +214,9 @@ def _write(connection: Connection, writes: Writes, opened: Sequence[Open]) -> li
 
 
 def _move(connection: Connection, writes: Writes) -> None:
-    alike: dict[tuple[str, ...], list[Row]] = {}
-    for move in writes.moves:
-        values = {"id": move.delivery.id, "state": move.after, "next_action_at": None, "waits_for": None}
-        alike.setdefault(tuple(move.changes), []).append(values | move.changes)
-    for rows in alike.values():
-        update_rows(connection, delivery, ("id",), rows)
+    values = {"next_action_at": None, "waits_for": None}
+    changed = [{"id": move.delivery.id, "state": move.after, **values, **move.changes} for move in writes.moves]
+    update_various_rows(connection, delivery, ("id",), changed)
     insert_rows(
         connection,
         transition,

@@ -29,6 +29,15 @@ def update_rows(connection: Connection, table: Table, keys: tuple[str, ...], row
         _run(connection, _update(connection.dialect, table, keys, columns), columns, rows)
 
 
+def update_various_rows(connection: Connection, table: Table, keys: tuple[str, ...], rows: Rows) -> None:
+    """The same for rows that do not all have the same columns: a statement for each set of columns."""
+    alike: dict[tuple[str, ...], list[Mapping[str, object]]] = {}
+    for row in rows:
+        alike.setdefault(tuple(row), []).append(row)
+    for same in alike.values():
+        update_rows(connection, table, keys, same)
+
+
 def _run(connection: Connection, sql: str, columns: tuple[str, ...], rows: Rows) -> None:
     values = [itemgetter(*columns)(row) for row in rows]
     if connection.dialect.name == "postgresql":

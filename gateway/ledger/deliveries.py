@@ -1,37 +1,34 @@
 """Deliveries between the table and the core: a row as the core knows it, and the row of a new one."""
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
+
+from sqlalchemy import Column
 
 from gateway.core.case import Delivery
 from gateway.core.lifecycle import State
 from gateway.core.pause import decode_terms, encode_terms
+from gateway.ledger.schema import delivery
+
+FIELDS: tuple[Column[Any], ...] = tuple(delivery.c[name] for name in Delivery.__struct_fields__)
+"""To be selected first, for `delivery_of`."""
+
+_STATES = {str(state): state for state in State}
+_STATE, _TERMS, _STANDS = (Delivery.__struct_fields__.index(name) for name in ("state", "terms", "stands"))
+_DATES = tuple(Delivery.__struct_fields__.index(name) for name in ("paused_until", "balance_on"))
 
 
-def delivery_of(row: Any) -> Delivery:
-    return Delivery(
-        id=row.id,
-        creditor=row.creditor,
-        agent_for=row.agent_for,
-        soort=row.soort,
-        versie=row.versie,
-        state=State(row.stands or row.state),
-        is_repeated=row.stands is not None,
-        created_at=row.created_at,
-        fence=row.fence,
-        proof=row.proof,
-        view_digest=row.view_digest,
-        waits_for=row.waits_for,
-        handed_over_at=row.handed_over_at,
-        received_at=row.received_at,
-        decided_at=row.decided_at,
-        decision=row.decision,
-        paused_until=_date(row.paused_until),
-        transferred_to=row.transferred_to,
-        balance_on=_date(row.balance_on),
-        reminds=row.reminds,
-        terms=decode_terms(row.terms) if row.terms else (),
-    )
+def delivery_of(row: Sequence[Any]) -> Delivery:
+    """A row that begins with FIELDS, as the core knows it."""
+    values = list(row[: len(FIELDS)])
+    values[_STATE] = _STATES[values[_STANDS] or values[_STATE]]
+    values[_STANDS] = values[_STATE] if values[_STANDS] else None
+    values[_TERMS] = decode_terms(values[_TERMS]) if values[_TERMS] else ()
+    for place in _DATES:
+        if values[place] is not None:
+            values[place] = date.fromisoformat(values[place])
+    return Delivery(*values)
 
 
 def new_row(one: Delivery, message_id: str, dossier_id: str, channel: str, give_up_at: int) -> dict[str, object]:
@@ -58,7 +55,3 @@ def new_row(one: Delivery, message_id: str, dossier_id: str, channel: str, give_
         "reminds": one.reminds,
         "terms": encode_terms(one.terms) if one.terms else None,
     }
-
-
-def _date(text: str | None) -> date | None:
-    return date.fromisoformat(text) if text else None

@@ -12,7 +12,7 @@ from gateway.ledger.acts import end_repeats
 from gateway.ledger.agenda import nudge_dossiers
 from gateway.ledger.among import among
 from gateway.ledger.bulk import insert_rows, update_rows
-from gateway.ledger.deliveries import delivery_of
+from gateway.ledger.deliveries import FIELDS, delivery_of
 from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.pause_requests import Handled, Key, Requests, handle, known_requests
 from gateway.ledger.pause_requests import identities as request_identities
@@ -158,7 +158,10 @@ def _read_history(connection: Connection, known: Known, ids: Sequence[str]) -> N
         kept = Kept(row.id, row.dossier_id, row.versie, row.sender_oin, row.sealed, row.hold_until)
         (known.notices if row.hold_until is None else known.held).setdefault(row.dossier_id, []).append(kept)
     deliveries = connection.execute(
-        select(delivery).where(among(delivery.c.dossier_id, ids)).order_by(delivery.c.id).with_for_update()
+        select(*FIELDS, delivery.c.dossier_id)
+        .where(among(delivery.c.dossier_id, ids))
+        .order_by(delivery.c.id)
+        .with_for_update()
     )
     for row in deliveries:
         known.earlier.setdefault(row.dossier_id, []).append(delivery_of(row))

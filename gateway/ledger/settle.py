@@ -14,7 +14,7 @@ from gateway.core.lifecycle import IN_PROGRESS, Happening, State
 from gateway.core.outcome import Proof
 from gateway.ledger.agenda import nudge_dossiers
 from gateway.ledger.among import among
-from gateway.ledger.bulk import insert_rows, update_rows
+from gateway.ledger.bulk import insert_rows, update_rows, update_various_rows
 from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.queue import Lane, release_next
 from gateway.ledger.schema import attempt, closed_lane, delivery, evidence, transition
@@ -92,9 +92,6 @@ class _Writes(Struct):
             self.released.append(result.id)
 
 
-_SAID = ("decision", "decided_at", "answered_at", "paused_until", "transferred_to", "balance_on")
-
-
 def _change(result: Result, row: Any, decision: Decision) -> dict[str, object]:
     handed_over = result.finished_at if decision.proof > 0 else None
     received = result.finished_at if decision.proof >= Proof.RECEIVED else None
@@ -112,7 +109,7 @@ def _change(result: Result, row: Any, decision: Decision) -> dict[str, object]:
         "received_at": row.received_at or received,
         "owner": None,
         "stands": row.stands if decision.state in IN_PROGRESS else None,
-        **{name: said.get(name, getattr(row, name)) for name in _SAID},
+        **said,
     }
 
 
@@ -139,7 +136,7 @@ def settle(connection: Connection, results: Sequence[Result], decide: Callable[[
             writes.add(result, row, decide(_locked(row)))
     update_rows(connection, attempt, ("delivery_id", "nr"), writes.attempts)
     if writes.changes:
-        update_rows(connection, delivery, ("id",), writes.changes)
+        update_various_rows(connection, delivery, ("id",), writes.changes)
         insert_rows(connection, transition, writes.moves)
     if writes.evidence:
         insert_rows(connection, evidence, writes.evidence)
@@ -169,7 +166,7 @@ def _ended(result: Result, stale: bool) -> dict[str, object]:
 
 
 _LOCKED = ("id", "dossier_id", "creditor", "state", "fence", "tries", "channel", "channel_since", "proof", "reference",
-           "handed_over_at", "received_at", "stands", *_SAID)  # fmt: skip
+           "handed_over_at", "received_at", "stands", "answered_at", "decision")  # fmt: skip
 
 
 def _lock(connection: Connection, ids: Sequence[str]) -> dict[str, Any]:

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.case import threads_of
-from gateway.ledger.deliveries import delivery_of
+from gateway.ledger.agenda import case_of
 from tests.flow.calendar import Calendar, open_calendar
 from tests.flow.desk import ending, extension, notice, progress, withdrawal
 from tests.flow.test_dossier_life import CREDITORS
@@ -84,11 +83,12 @@ async def _take_post(calendar: Calendar) -> list[tuple[str, int]]:
 
 async def _story(calendar: Calendar) -> Story:
     """What was processed, who is withdrawn, what is asked of whom until when, and the latest that each was shown."""
-    rows = await calendar.desk.deliveries()
-    threads = threads_of(map(delivery_of, rows))
+    (dossier,) = {row.dossier_id for row in await calendar.desk.deliveries()}
+    case = await calendar.desk.ledger.run(case_of, dossier)
+    assert case is not None
     return tuple(
         (key, thread.is_withdrawn, *_of_told(thread.pauses(), thread.is_withdrawn))
-        for key, thread in sorted(threads.items(), key=lambda item: (item[0][0], item[0][1] or ""))
+        for key, thread in sorted(case.threads.items(), key=lambda item: (item[0][0], item[0][1] or ""))
     ) + tuple((row.versie, row.out_of_order, row.hold_until) for row in await calendar.desk.messages())
 
 

@@ -147,7 +147,7 @@ async def test_a_period_is_the_last_twelve_months_or_what_is_asked(house: House)
         ({"gemeente": "Amsterdam"}, {"/gemeente"}),
         ({"onbekend": "1"}, {"/onbekend"}),
     ],
-    ids=str,
+    ids=lambda value: " ".join(sorted(value)),
 )
 async def test_what_is_no_period_is_400_and_names_both_ends(
     house: House, path: str, query: dict[str, str], named: set[str]

@@ -78,16 +78,33 @@ def sqlite_url(tmp_path: Any) -> str:
     return f"sqlite:///{tmp_path / 'ledger.db'}"
 
 
+async def _first_weeks(calendar: Calendar) -> None:
+    """One receives, one pauses, one refuses, one is silent."""
+    await calendar.send(_dossier("SHV-1", *CLAIMS))
+    await calendar.hand_over("cjib", outcome=RECEIVED)
+    await calendar.hand_over("energie-voorbeeld", "zorg-voorbeeld", "incasso-voorbeeld")
+    await calendar.go_to("2026-11-30T10:00")
+    await calendar.answer("energie-voorbeeld", "pauze_ingesteld", totEnMet="2027-07-22")
+    await calendar.answer("zorg-voorbeeld", "geen_samenwerking", reden="al bij deurwaarder")
+    await calendar.go_to("2026-12-20T10:00")
+    await calendar.hand_over(*EVERYBODY)
+
+
+async def _last_months(calendar: Calendar) -> None:
+    """A longer pause for the one that was silent, and the end."""
+    await calendar.go_to("2027-03-15T10:00")
+    await calendar.send(extension("2027-07-22", 2, "incasso-voorbeeld"))
+    await calendar.hand_over(*EVERYBODY)
+    await calendar.answer("incasso-voorbeeld", "pauze_ingesteld", totEnMet="2027-07-22")
+    await calendar.go_to("2027-06-01T10:00")
+    await calendar.send(ending("2027-06-15", 3))
+    await calendar.hand_over(*EVERYBODY)
+    await calendar.go_to("2027-06-16T10:00")
+
+
 async def test_a_dossier_from_notice_to_settlement(sqlite_url: str) -> None:
     async with open_calendar(sqlite_url, creditors=CREDITORS) as calendar:
-        await calendar.send(_dossier("SHV-1", *CLAIMS))
-        await calendar.hand_over("cjib", outcome=RECEIVED)
-        await calendar.hand_over("energie-voorbeeld", "zorg-voorbeeld", "incasso-voorbeeld")
-        await calendar.go_to("2026-11-30T10:00")
-        await calendar.answer("energie-voorbeeld", "pauze_ingesteld", totEnMet="2027-07-22")
-        await calendar.answer("zorg-voorbeeld", "geen_samenwerking", reden="al bij deurwaarder")
-        await calendar.go_to("2026-12-20T10:00")
-        await calendar.hand_over(*EVERYBODY)
+        await _first_weeks(calendar)
         page = await _read_back(calendar, "SHV-1")
         print(page)  # noqa: T201 - to be read with -s
         (standing, pause, coming) = _lines(page, "CJIB Voorbeeld")[:3]
@@ -107,14 +124,7 @@ async def test_a_dossier_from_notice_to_settlement(sqlite_url: str) -> None:
             "pauze gevraagd tot en met 22-03-2027 (verzoek)",
         ]
 
-        await calendar.go_to("2027-03-15T10:00")
-        await calendar.send(extension("2027-07-22", 2, "incasso-voorbeeld"))
-        await calendar.hand_over(*EVERYBODY)
-        await calendar.answer("incasso-voorbeeld", "pauze_ingesteld", totEnMet="2027-07-22")
-        await calendar.go_to("2027-06-01T10:00")
-        await calendar.send(ending("2027-06-15", 3))
-        await calendar.hand_over(*EVERYBODY)
-        await calendar.go_to("2027-06-16T10:00")
+        await _last_months(calendar)
         page = await _read_back(calendar, "SHV-1")
         print(page)  # noqa: T201
         assert _lines(page, "Incasso Voorbeeld")[:2] == [

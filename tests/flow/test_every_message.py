@@ -1,0 +1,78 @@
+"""Every kind of message reaches every kind of creditor: real servers, which check what they get by the contract."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, update
+
+from gateway.ledger.schema import delivery, dossier
+from tests.flow.desk import ending, extension, notice, progress, withdrawal
+from tests.flow.running import Town, neighbour, running
+
+MONTH = 31 * 24 * 3600 * 1_000_000
+CHANNELS = {"energie": "webhook", "zorg": "sftp", "winkel": "email", "cjib": "cjib"}
+STORY = ["kennisgeving", "herinnering", "voortgang", "verlenging", "beeindiging", "intrekking"]
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'ledger.db'}"
+
+
+def _seen(town: Town, creditor: str) -> list[str]:
+    """What this creditor took and found in order, in the order in which it came."""
+    assert town.sftp is not None
+    assert town.mail is not None
+    assert town.cjib is not None
+    desks: dict[str, Any] = {"energie": town.webhooks.get("energie"), "zorg": town.sftp, "winkel": town.mail}
+    journal = desks.get(creditor, town.cjib).journal
+    return [receipt.soort for receipt in journal.receipts if receipt.creditor == creditor]
+
+
+async def _have(town: Town, soort: str, *creditors: str) -> None:
+    async def look() -> bool:
+        return all(_seen(town, creditor)[-1:] == [soort] for creditor in creditors)
+
+    await town.until(look)
+
+    async def settled() -> bool:
+        rows = [row for row in await town.deliveries() if row.soort == soort]
+        return bool(rows) and all(row.handed_over_at for row in rows)
+
+    await town.until(settled)
+
+
+async def _a_month_passes(town: Town) -> None:
+    """The ledger as it is when what was handed over today was handed over a month ago."""
+
+    def age(connection: Connection) -> None:
+        connection.execute(update(delivery).values(handed_over_at=delivery.c.handed_over_at - MONTH))
+        connection.execute(update(dossier).values(review_at=1))
+
+    await town.ledger.run(age)
+    town.gateway.timers.wake()
+
+
+async def test_the_whole_story_reaches_every_channel_in_order(sqlite_url: str, tmp_path: Path) -> None:
+    creditors = [neighbour(name, channel) for name, channel in CHANNELS.items()]
+    async with running(tmp_path, sqlite_url, creditors) as town:
+        await town.send(
+            notice(
+                "SHV-1",
+                1,
+                schuldeisers=[{"schuldeiser": name, "klantnummer": "K-1"} for name in CHANNELS],
+                pauze={"ingangsdatum": "2026-11-23", "aantal": 2, "eenheid": "maanden"},
+            )
+        )
+        await _have(town, "kennisgeving", *CHANNELS)
+        await town.hears("antwoord-ontvangen", "cjib")
+        await _a_month_passes(town)
+        await _have(town, "herinnering", "energie", "zorg", "winkel")
+        later = [progress("SHV-1", 2), extension("2027-05-22", 3), ending("2027-04-01", 4), withdrawal(5)]
+        for soort, event in zip(STORY[2:], later, strict=True):
+            await town.send(event)
+            await _have(town, soort, *CHANNELS)
+        answered = [soort for soort in STORY if soort != "herinnering"]
+        seen = {creditor: _seen(town, creditor) for creditor in CHANNELS}
+        assert seen == {**dict.fromkeys(CHANNELS, STORY), "cjib": answered}
