@@ -92,6 +92,16 @@ Met [amqp] in de instellingen bij RabbitMQ, anders in de wachtrij van de gateway
 bewaard is; wat de gateway ervan vindt, meldt hij met een gebeurtenis.""",
 )
 
+app.command(
+    "gateway.cli.recovery:recover",
+    name="herstel",
+    help="""Na het terugzetten van een back-up, vóór de start: maak onzeker wat toen openstond.
+
+Zo gaat niets blind nog eens de deur uit. Een schuldeiser die kan zeggen wat hij heeft (sftp, cjib) wordt dat eerst
+gevraagd; van de andere (webhook, e-mail) komt er een taak, tenzij u met --opnieuw-sturen zegt dat dubbel minder erg is
+dan niet. Toont eerst wat er zou gebeuren.""",
+)
+
 _creditors = _group("schuldeisers", "Het schuldeisersregister.")
 _creditors.command(
     "gateway.cli.creditors:apply",

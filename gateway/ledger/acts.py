@@ -128,6 +128,12 @@ def open_before(connection: Connection, since: int) -> list[Candidate]:
     return _candidates(connection, _open_before(since))
 
 
+def open_after(connection: Connection, since: int) -> int:
+    """How many are open that were made after `since`."""
+    later = delivery.c.state.in_(_OPEN) & (delivery.c.created_at > since)
+    return connection.scalar(select(func.count()).select_from(delivery).where(later)) or 0
+
+
 def put_back(
     connection: Connection, act: Act, since: int, decide: Callable[[Sequence[Candidate]], Writes], skip_numbers: int
 ) -> list[Lane]:
@@ -139,6 +145,9 @@ def put_back(
     if last is not None:
         connection.execute(update(outbox).where(outbox.c.nr == last).values(nr=last + skip_numbers))
     return _write(connection, act, writes, act.asked_at)
+
+
+_OPEN = sorted(str(state) for state in IN_PROGRESS)
 
 
 # -- parts -----------------------------------------------------------------------------------------------------------
@@ -183,8 +192,7 @@ def _happened(since: int, until: int) -> ColumnElement[bool]:
 
 
 def _open_before(since: int) -> Select[Any]:
-    states = [str(state) for state in IN_PROGRESS]
-    return _CANDIDATE.where(delivery.c.state.in_(states), delivery.c.created_at <= since)
+    return _CANDIDATE.where(delivery.c.state.in_(_OPEN), delivery.c.created_at <= since)
 
 
 def _candidates(connection: Connection, query: Select[Any]) -> list[Candidate]:
