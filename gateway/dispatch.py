@@ -66,6 +66,8 @@ BUSY_FROM = 16
 SLOW_RENDERS_AT_ONCE = 2
 LOOK_AGAIN_AFTER = 500_000
 """µs after which an attempt that waited in its line is not started without a look whether it is still to be made."""
+COMING_AT_MOST = 2000
+"""Instants that one sweep looks ahead to."""
 LOOK_AGAIN = 20_000
 """µs after which a lane is looked at again where another transaction held what was due."""
 REST_IN_LINE = 2 * SECOND
@@ -568,6 +570,7 @@ class Dispatch:
             proof=locked.proof,
             channels=() if claimed.notice_failed else self._links.open_channels(claimed.creditor),
             fallback_after=entry.fallback_after if entry else Creditor.fallback_after,
+            stands=locked.stands,
             in_doubt=ended.in_doubt,
         )
         decision = decide(standing, outcome, ended.at, ended.jitter, self._policy)
@@ -658,7 +661,9 @@ class Dispatch:
         while not self._stopping:
             self._sweep_now.clear()
             lanes = await self._try(queue.sweep)
-            for lane, at in (lanes or {}).items():
+            now = self._clock.micros()
+            coming = await self._try(queue.coming, now, now + int(self._lease / 2 * SECOND), COMING_AT_MOST)
+            for lane, at in (*(lanes or {}).items(), *(coming or ())):
                 if self._tenure.is_mine(lane):
                     self._plan([lane], at)
                 else:

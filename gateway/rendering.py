@@ -81,5 +81,6 @@ class Rendering:
 
 
 def is_in_doubt(claimed: Claimed) -> bool:
-    """An earlier attempt may have arrived: one that nobody settled, or one that ended so."""
-    return claimed.frozen is not None and claimed.before in (State.BUSY, State.IN_DOUBT)
+    """An earlier attempt may have arrived: one that nobody settled, one that ended so, or one that the ledger has
+    forgotten because a backup was put back."""
+    return claimed.before == State.IN_DOUBT or (claimed.before == State.BUSY and claimed.frozen is not None)

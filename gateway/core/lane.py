@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.core.answer import Said
-from gateway.core.lifecycle import SETTLED, Happening, State, move
+from gateway.core.lifecycle import IN_PROGRESS, SETTLED, STAYS, Happening, State, move
 from gateway.core.outcome import (
     Deferred,
     HandedOver,
@@ -56,6 +56,8 @@ class Standing(Struct, frozen=True):
     channels: tuple[str, ...]
     """Those of its creditor that are open, in the register's order."""
     fallback_after: timedelta = timedelta(hours=24)
+    stands: State | None = None
+    """Of what the creditor has and is sent again: the state that it keeps."""
     in_doubt: bool = False
     """The attempt came no further than to ask whether an earlier one had arrived."""
 
@@ -93,7 +95,11 @@ def decide(standing: Standing, outcome: Outcome, now: int, jitter: float, policy
     """What `outcome`, known at `now`, means for the delivery. `jitter`: 0 ≤ j < 1, spreads retries upward."""
     if standing.state is State.WITHDRAWN:
         return _after_withdrawal(standing, outcome)
-    decision = _decide(standing, outcome, now, jitter, policy)
+    if standing.stands is None:
+        decision = _decide(standing, outcome, now, jitter, policy)
+    else:
+        own = replace(standing, channels=(standing.channel,))
+        decision = _after_repeat(standing, standing.stands, _decide(own, outcome, now, jitter, policy))
     matters = expects_answer(standing.soort) or now - standing.created_at >= LATE_FROM
     return replace(decision, reviews=matters and decision.state in SETTLED)
 
@@ -114,6 +120,23 @@ def _decide(standing: Standing, outcome: Outcome, now: int, jitter: float, polic
             return _next_channel(standing, now, TaskKind.REFUSED_BY_CHANNEL, closes=whole)
         case _ as unreachable:
             assert_never(unreachable)
+
+
+def _after_repeat(standing: Standing, stands: State, decision: Decision) -> Decision:
+    """What was there already is what it was, however its repeat ended; a repeat that failed is for a person."""
+    if decision.state in IN_PROGRESS:
+        return decision
+    happening = STAYS[stands]
+    if decision.state is State.FAILED:
+        return replace(
+            decision,
+            steps=((happening, move(standing.state, happening)),),
+            events=(),
+            task=decision.task if decision.closes_channel else TaskKind.REPEAT_FAILED,
+        )
+    if stands in (State.DELIVERED, decision.state):
+        return decision
+    return replace(decision, steps=(*decision.steps, (happening, move(decision.state, happening))))
 
 
 def _after_withdrawal(standing: Standing, outcome: Outcome) -> Decision:

@@ -195,7 +195,7 @@ class _Notices:
     def told(self, of: Any) -> bool:
         """A withdrawal that was let go is for whoever may have got what it withdraws (core/agenda.py saw to it)."""
         enough = TOLD | {State.WITHDRAWN} if of.soort == "intrekking" else TOLD
-        return any(row.state in enough for row in self._of(of))
+        return any((row.stands or row.state) in enough for row in self._of(of))
 
     def _of(self, of: Any) -> Iterable[Any]:
         """Those to the same creditor in the same part, for itself or for another."""
@@ -215,6 +215,7 @@ def _notices(connection: Connection, dossiers: Collection[str]) -> _Notices:
                 delivery.c.channel,
                 delivery.c.reference,
                 delivery.c.state,
+                delivery.c.stands,
             )
             .where(among(delivery.c.dossier_id, dossiers), delivery.c.soort == "kennisgeving")
             .order_by(delivery.c.versie.desc())
@@ -334,6 +335,18 @@ _RELEASE_NEXT = (
     .values(waits_for=None, next_action_at=bindparam("now"))
     .returning(delivery.c.creditor, delivery.c.channel)
 )
+
+
+def coming(connection: Connection, now: int, until: int, limit: int) -> list[tuple[Lane, int]]:
+    """What falls due from `now` to `until`, each with its instant: what is spread in time stays spread."""
+    due = delivery.c.next_action_at
+    rows = connection.execute(
+        select(delivery.c.creditor, delivery.c.channel, due)
+        .where(due > now, due <= until, delivery.c.waits_for.is_(None))
+        .order_by(due)
+        .limit(limit)
+    )
+    return [((row.creditor, row.channel), row.next_action_at) for row in rows]
 
 
 def sweep(connection: Connection) -> dict[Lane, int]:

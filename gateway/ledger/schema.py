@@ -12,6 +12,7 @@ refusal  input that was refused or quarantined           creditor_entry   the re
 spool    the embedded queue                              callback         replay protection of signed answers
 pause_request  from the pauzeknop                        closed_lane      channels whose peer is gone for good
 lane     who sends to a creditor on a channel, its rests  gateway          those that live, by the database's own clock
+operator_act ── operator_act_item                        what people had sent again, or put back
 """
 
 from sqlalchemy import (
@@ -106,6 +107,7 @@ delivery = Table(
     Column("paused_until", Text),  # date that the current decision names
     Column("transferred_to", Text),  # register id of the agent to whom the claim went
     Column("balance_on", Text),  # date of the saldo-opgave
+    Column("stands", Text),  # set while what the creditor has is sent again: the state that it keeps all the while
 )
 Index("ix_delivery_dossier", delivery.c.dossier_id, delivery.c.creditor)
 Index("ix_delivery_message", delivery.c.message_id)
@@ -114,6 +116,7 @@ for _name, _columns, _where in (
     ("new", ("creditor", "channel", "next_action_at"), "state = 'in_wachtrij' AND waits_for IS NULL"),
     ("waits_for", ("waits_for",), "waits_for IS NOT NULL"),
     ("open", ("creditor", "channel"), "state IN ('afgeleverd', 'ontvangen')"),
+    ("stands", ("stands",), "stands IS NOT NULL"),
 ):
     Index(
         f"ix_delivery_{_name}",
@@ -242,6 +245,31 @@ task_step = Table(
     Column("reason", Text, nullable=False),
 )
 Index("ix_task_step_task_id", task_step.c.task_id)
+
+operator_act = Table(
+    "operator_act",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),  # herhaling | herstel
+    Column("asked_at", BigInteger, nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("code", Text),  # with which a second person confirms it; null: none was needed
+    Column("expires_at", BigInteger),  # until when it can be confirmed
+    Column("settings", Text, nullable=False),  # JSON: how it was to be done
+    Column("done_at", BigInteger),
+    Column("done_by", Text),
+    UniqueConstraint("code"),
+)
+
+operator_act_item = Table(
+    "operator_act_item",
+    metadata,
+    Column("act_id", Text, primary_key=True),
+    Column("delivery_id", Text, primary_key=True),
+    Column("before", Text),  # its state at that moment; null: asked for, and not done
+)
+Index("ix_operator_act_item_delivery_id", operator_act_item.c.delivery_id)
 
 milestone = Table(
     "milestone",

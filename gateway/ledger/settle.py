@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from sqlalchemy import Connection, select
 
 from gateway.core.lane import Decision
-from gateway.core.lifecycle import Happening, State
+from gateway.core.lifecycle import IN_PROGRESS, Happening, State
 from gateway.core.outcome import Proof
 from gateway.ledger.agenda import nudge_dossiers
 from gateway.ledger.among import among
@@ -58,6 +58,7 @@ class Locked(Struct, frozen=True):
     channel_since: int
     proof: int
     decision: str | None
+    stands: State | None = None
 
 
 class _Writes(Struct):
@@ -109,6 +110,7 @@ def _change(result: Result, row: Any, decision: Decision) -> dict[str, object]:
         "handed_over_at": row.handed_over_at or handed_over,
         "received_at": row.received_at or received,
         "owner": None,
+        "stands": row.stands if decision.state in IN_PROGRESS else None,
         **said,
     }
 
@@ -142,10 +144,7 @@ def settle(
         stale = row.fence != result.fence
         writes.attempts.append(_ended(result, stale))
         if not stale:
-            locked = Locked(
-                row.id, State(row.state), row.fence, row.tries, row.channel, row.channel_since, row.proof, row.decision
-            )
-            writes.add(result, row, decide(locked))
+            writes.add(result, row, decide(_locked(row)))
     update_rows(connection, attempt, ("delivery_id", "nr"), writes.attempts)
     if writes.changes:
         update_various_rows(connection, delivery, ("id",), writes.changes)
@@ -175,6 +174,11 @@ def _recorded(connection: Connection, results: Sequence[Result], rows: Mapping[s
     return settled | (old & {(row.delivery_id, row.nr) for row in ended})
 
 
+def _locked(row: Any) -> Locked:
+    fields = {name: getattr(row, name) for name in Locked.__struct_fields__}
+    return Locked(**fields | {"state": State(row.state), "stands": State(row.stands) if row.stands else None})
+
+
 def _ended(result: Result, stale: bool) -> dict[str, object]:
     return {
         "delivery_id": result.id,
@@ -188,7 +192,7 @@ def _ended(result: Result, stale: bool) -> dict[str, object]:
 
 
 _LOCKED = ("id", "dossier_id", "creditor", "state", "fence", "owner", "tries", "channel", "channel_since", "proof",
-           "reference", "handed_over_at", "received_at", "answered_at", "decision")  # fmt: skip
+           "reference", "handed_over_at", "received_at", "stands", "answered_at", "decision")  # fmt: skip
 
 
 def _lock(connection: Connection, ids: Sequence[str]) -> dict[str, Any]:
