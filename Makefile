@@ -7,7 +7,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.1
 	--no-annotate --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench lock clean
+.PHONY: help setup demo test faults check format bench lock clean
 
 help:  ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ demo: setup  ## everything on this machine, no servers needed: sample notices to
 test: .venv/.dev  ## every test, against a real RabbitMQ and PostgreSQL that the tests start and stop themselves
 	@.ci/servers
 	$(BIN)/python -m pytest -q -n auto --dist worksteal
+
+faults: .venv/.dev  ## break everything that can break, for most of an hour, and write docs/guarantee-report.md; F=F1 for one
+	@.ci/servers
+	$(BIN)/python -m tests.faults $(F) $(ARGS)
 
 check: .venv/.dev  ## lint, format, types, import order
 	$(BIN)/ruff check .

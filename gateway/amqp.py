@@ -216,7 +216,7 @@ class _Session:
             underlay = await self._underlay()
             lost = self._tag is not None and self._tag not in underlay.consumers
             if self._channel.is_closed or underlay.is_closed or lost:
-                log.warning("consumer_lost", wachtrij=self._topology.intake)
+                log.error("consumer_lost", wachtrij=self._topology.intake)
                 return
 
     async def _work(self) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from gateway.amqp import Broker, Consumer, Publisher, Topology
+from gateway.attempts import Attempts
+from gateway.certificates import certificates
 from gateway.chores import Desk
 from gateway.clock import Clock
 from gateway.config import AmqpSettings, Config
@@ -28,9 +30,11 @@ from gateway.keys import Keys, read_keys
 from gateway.ledger import register as register_rows
 from gateway.ledger.durability import durability
 from gateway.ledger.engine import Ledger, LedgerAway
-from gateway.ledger.upgrade import is_current, upgrade
+from gateway.ledger.upgrade import upgrade
 from gateway.links import Links
 from gateway.log import logger
+from gateway.meters import Meters
+from gateway.metrics import Metrics
 from gateway.net import client_ssl
 from gateway.outbox import Outbox
 from gateway.pause_requests import WaitingRequests
@@ -41,6 +45,7 @@ from gateway.seal import Sealer
 from gateway.spool import Spool
 from gateway.tables import TablesRefused
 from gateway.timers import Timers
+from gateway.watch import Sources, Watch
 
 log = logger(__name__)
 
@@ -105,6 +110,8 @@ class Gateway:
         keys = read_keys(config.ledger.key)
         tempo = config.tempo
         self.ledger = Ledger(config.ledger.url)
+        self.meters = Meters()
+        attempts = Attempts(self.meters)
         self.sealer = Sealer(keys)
         self.events = Events(config.gateway.oin, self.sealer)
         self.links = Links(make_channels(config, keys, self.clock))
@@ -117,6 +124,7 @@ class Gateway:
             self.clock,
             self.publisher.publish if self.publisher else None,
             lease=tempo.lease.total_seconds(),
+            on_published=self.meters.events,
         )
         self.dispatch = Dispatch(
             self.ledger,
@@ -130,6 +138,8 @@ class Gateway:
             attempt_timeout=tempo.attempt_timeout.total_seconds(),
             on_events=self.outbox.wake,
             on_agenda=self._agenda_changed,
+            on_attempt=attempts.ended,
+            on_batch=self.meters.batch,
         )
         self.receipts = Receipts(
             self.ledger,
@@ -166,11 +176,18 @@ class Gateway:
             on_events=self.outbox.wake,
             on_agenda=self.timers.wake,
             on_withdrawn=self.dispatch.withdraw,
+            on_verdicts=self.meters.intake,
         )
         by_client = {sender.client_id: sender for sender in config.senders if sender.client_id}
         self.spool = Spool(self.ledger, self.sealer, self.clock, by_client)
         by_user = {sender.amqp_user: sender for sender in config.senders if sender.amqp_user}
         self.consumer = Consumer(broker, self.intake, by_user, config.amqp.prefetch) if broker and config.amqp else None
+        self._revision = 0
+        self._loaded = False
+        self._stop = asyncio.Event()
+        self.watch = self._make_watch(attempts)
+        engine = "sqlite" if self.ledger.embedded else "postgresql"
+        metrics = Metrics(self.meters, engine, self.watch.seen)
         self.http = HttpServer(
             Doors(
                 ledger=self.ledger,
@@ -189,11 +206,28 @@ class Gateway:
                 repeats=Repeats(self._reaches, tempo.policy, tempo.closed_days),
                 on_deliveries=self.dispatch.wake,
                 closed_days=tempo.closed_days,
+                signs=self.watch.told,
+                metrics=metrics.text if config.http.metrics else None,
             )
         )
-        self._revision = 0
-        self._loaded = False
-        self._stop = asyncio.Event()
+
+    def _make_watch(self, attempts: Attempts) -> Watch:
+        """It looks at the stages; none of them knows it."""
+        consumer, links = self.consumer, self.links
+        return Watch(
+            Ledger(self.config.ledger.url, reading=True),
+            self.ledger,
+            self.clock,
+            Sources(
+                register=lambda: links.register if self._loaded else None,
+                consuming=(lambda: consumer.consuming) if consumer else None,
+                timers_idle=self.timers.idle_for,
+                held=self.dispatch.held,
+                running=self.dispatch.running,
+                attempted_at=attempts.last,
+                certificates=lambda: certificates(self.config, links.register.by_id.values()),
+            ),
+        )
 
     async def prepare(self) -> None:
         """Bring the ledger to the current schema and put the register in force; raises LedgerAway, TablesRefused: also
@@ -209,7 +243,7 @@ class Gateway:
         """Until `stop`; then everything in flight is finished or given back first. Whatever it ends of, connections are
         closed: the event loop would wait for them."""
         try:
-            async with self.http.listening():
+            async with self.watch.watching(), self.http.listening():
                 await self._prepare_when_possible()
                 if not self._stop.is_set():
                     await self._run_stages()
@@ -267,6 +301,7 @@ class Gateway:
             "register": self._watch_register(),
             "dispatch": self.dispatch.run(),
             "outbox": self.outbox.run(),
+            "watch": self.watch.failed(),
         }
         if self.publisher:
             stages["publisher"] = self.publisher.run()
@@ -294,6 +329,7 @@ class Gateway:
         documents = await self.ledger.run(register_rows.entries)
         creditors = [creditor_from_json(document) for document in documents.values()]
         await self.links.load(creditors, await self.ledger.run(register_rows.closed_lanes))
+        self.dispatch.limits_changed()
         self._revision, self._loaded = revision, True
         log.info("register_loaded", aantal=len(creditors))
 
@@ -307,15 +343,7 @@ class Gateway:
 
     async def reasons_not_ready(self) -> list[str]:
         """In Dutch; empty when ready."""
-        reasons = [] if self._loaded else ["het register is niet geladen"]
-        if self.consumer and not self.consumer.consuming:
-            reasons.append("de wachtrij van RabbitMQ wordt niet gelezen")
-        try:
-            if not await self.ledger.run(is_current):
-                reasons.append("het grootboek heeft niet het juiste schema")
-        except LedgerAway:
-            reasons.append("het grootboek is niet bereikbaar")
-        return reasons
+        return await self.watch.reasons_not_ready()
 
 
 def _refuse_unsafe(findings: Iterable[Finding]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from gateway.ledger.engine import Contention, LedgerAway
@@ -16,6 +17,8 @@ WORTH_A_COMMIT = 64
 LINGER = 0.004
 LINGER_AT_MOST = 0.02
 """Seconds that a smaller batch gathers, bit by bit, while more is under way; an idle gateway never waits."""
+CONTENTION_TRIES = 20
+"""Meetings with other transactions after which the items of a batch go one by one."""
 LEDGER_PAUSE = 0.5
 """Seconds before the ledger is tried again after it was away."""
 
@@ -33,12 +36,14 @@ class Batches(Generic[T]):
         *,
         spoiled: Callable[[T], None],
         more_coming: Callable[[], bool] = lambda: False,
+        on_batch: Callable[[str, int], None] = lambda _name, _size: None,
         most: int = 200,
     ) -> None:
         self._name = name
         self._commit = commit
         self._spoiled = spoiled
         self._more_coming = more_coming
+        self._on_batch = on_batch
         self._most = most
         self._items: list[T] = []
         self._wake = asyncio.Event()
@@ -65,6 +70,14 @@ class Batches(Generic[T]):
                 self._wake.clear()
                 self._idle.set()
 
+    async def _commit_in_time(self, batch: list[T]) -> None:
+        """However often other transactions meet it; one that always does is a bug, and holds up nobody for ever."""
+        for _ in range(CONTENTION_TRIES):
+            with suppress(Contention):
+                return await self._commit(batch)
+            await asyncio.sleep(0)
+        return await self._commit(batch)
+
     async def _gather(self) -> None:
         waited = 0.0
         while self._more_coming() and len(self._items) < WORTH_A_COMMIT and waited < LINGER_AT_MOST:
@@ -74,12 +87,11 @@ class Batches(Generic[T]):
     async def _write(self, batch: list[T]) -> None:
         while True:
             try:
-                return await self._commit(batch)
+                await self._commit_in_time(batch)
+                return self._on_batch(self._name, len(batch))
             except LedgerAway as why:
                 log.warning("ledger_away", stap=self._name, reden=str(why))
                 await asyncio.sleep(LEDGER_PAUSE)
-            except Contention:
-                await asyncio.sleep(0)
             except Exception:
                 if len(batch) == 1:
                     log.exception("item_spoiled", stap=self._name)

@@ -69,7 +69,7 @@ class OAuth2Settings(Struct, frozen=True):
 
 
 class HttpSettings(Struct, frozen=True):
-    """Without a certificate: plain HTTP, on loopback only."""
+    """Without a certificate: plain HTTP, on loopback only. `metrics`: `/metrics` answers, to private networks."""
 
     listen: Address = field(name="luister", default=Address("127.0.0.1", 8080))
     public_address: Url | None = field(name="publiek_adres", default=None)
@@ -78,6 +78,7 @@ class HttpSettings(Struct, frozen=True):
     listen_mtls: Address | None = field(name="luister_mtls", default=None)
     ca: Reference | None = None
     oauth2: OAuth2Settings | None = None
+    metrics: bool = field(name="meetwaarden", default=True)
 
     @property
     def public_url(self) -> str:

@@ -1,7 +1,8 @@
 """Identifiers: lower-case UUIDv7 (RFC 9562 §5.7), so that rows, events and files sort in the order they were made."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 
 _STOCK = 1024
@@ -18,6 +19,16 @@ class Uuid7:
         self._stock = b""
         self._last = 0
         self._one_at_a_time = Lock()
+
+    @contextmanager
+    def drawing_on(self, entropy: Callable[[int], bytes]) -> Iterator[None]:
+        """Meanwhile draw on other entropy and begin anew: for a run with its own clock, while nobody else asks."""
+        before = self._entropy, self._stock, self._last
+        self._entropy, self._stock, self._last = entropy, b"", 0
+        try:
+            yield
+        finally:
+            self._entropy, self._stock, self._last = before
 
     def __call__(self, micros: int) -> str:
         with self._one_at_a_time:

@@ -6,12 +6,14 @@
 A batch that fails is tried again one by one, so that one bad message cannot hold the rest.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 
 import msgspec
 from msgspec import Struct
 
+from gateway.book import Checked, Desk
 from gateway.clock import Clock
 from gateway.core.errors import Code, Violation
 from gateway.core.lane import SECOND
@@ -27,7 +29,7 @@ from gateway.ledger.intake import Known, Writes
 from gateway.links import Lane, Links
 from gateway.log import logger
 from gateway.pause_requests import CheckedRequest, checked, take
-from gateway.planning import Checked, Desk, Planner
+from gateway.planning import Planner
 from gateway.refusals import Refusal, refuse
 from gateway.seal import SealBroken, Sealer
 
@@ -77,12 +79,19 @@ class Quarantined(Struct, frozen=True):
 
 
 Verdict = Accepted | Duplicate | Refused | Quarantined
+_NAMES: Mapping[type[Verdict], str] = {
+    Accepted: "aangenomen",
+    Duplicate: "dubbel",
+    Refused: "geweigerd",
+    Quarantined: "geparkeerd",
+}
 Read = Checked | CheckedRequest | Refusal
 """A message that was looked at by itself."""
 
 
 class Intake:
-    """`accept` is the one way in. The callbacks tell the next stages that there is work."""
+    """`accept` is the one way in. The callbacks tell the next stages that there is work; `on_verdicts` is told how many
+    of a batch ended how, by (door, verdict)."""
 
     def __init__(
         self,
@@ -101,6 +110,7 @@ class Intake:
         on_events: Callable[[], None],
         on_agenda: Callable[[], None],
         on_withdrawn: Callable[[Collection[str]], None] = lambda _ids: None,
+        on_verdicts: Callable[[Mapping[tuple[str, str], int]], None] = lambda _counts: None,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
@@ -109,6 +119,7 @@ class Intake:
         self._on_events = on_events
         self._on_agenda = on_agenda
         self._on_withdrawn = on_withdrawn
+        self._on_verdicts = on_verdicts
         gap = int(gap_wait * SECOND)
         self._desk = Desk(links, sealer, keys, events, policy, closed_days, gap, self._reread)
 
@@ -116,6 +127,12 @@ class Intake:
         """Commit them, in order; the verdicts are in the same order. Raises LedgerAway, and then nothing is committed
         or an unknown part of it: offer them again."""
         read = [self._read(arrival) for arrival in arrivals]
+        verdicts = await self._commit_together(read)
+        pairs = zip(arrivals, verdicts, strict=True)
+        self._on_verdicts(Counter((arrival.door, _NAMES[type(verdict)]) for arrival, verdict in pairs))
+        return verdicts
+
+    async def _commit_together(self, read: Sequence[Read]) -> list[Verdict]:
         try:
             return await self._commit(read)
         except LedgerAway:

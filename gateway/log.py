@@ -13,7 +13,9 @@ import logging
 import re
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from traceback import walk_tb
 from types import TracebackType
@@ -28,10 +30,10 @@ from gateway.clock import Clock
 _OWN = ("tijd", "level", "logger", "event")
 ALLOWED = frozenset(_OWN) | {
     *("fout", "plaats", "reden", "melding", "weggelaten"),
-    *("aantal", "afzender", "bericht", "bestand", "bewijskracht", "bezorging", "code", "deur", "dossier", "duur_ms"),
+    *("aantal", "afzender", "bericht", "bestand", "bewijskracht", "bezorging", "code", "dagen", "deur", "dossier"),
     *("gebeurtenis", "gemeente", "instelling", "kanaal", "ledger", "luister", "netwerk", "poging", "poort", "regel"),
     *("schuldeiser", "seconden", "signaal", "soort", "stap", "toestand", "tot", "uitkomst", "uitwisseling", "versie"),
-    "wachtrij",
+    *("duur_ms", "wacht_ms", "wachtrij"),
 }
 """Identifiers, codes and numbers. Never a kenmerk, name, address of a person, token or text that others wrote."""
 
@@ -53,7 +55,12 @@ _EVENT = re.compile(r"[a-z][a-z0-9_]{0,59}")
 _LONGEST = 300
 _MOST = 20
 _CLOCK = Clock()
+_NUMBERS = frozenset({int, float, bool, type(None)})
 _Reduced = str | int | float | bool | list[Any] | None
+
+
+_ALARMING = frozenset({"error", "critical"})
+_ALARMS: Counter[str] = Counter()
 
 
 class _Sink:
@@ -77,10 +84,15 @@ def logger(name: str) -> FilteringBoundLogger:
     """The logger of a module: `log.warning("lane_held", schuldeiser=…, seconden=…)`; keys are those of ALLOWED."""
     wrapped = structlog.wrap_logger(
         _SINK,
-        processors=[structlog.processors.add_log_level, _exception, _time, _only_allowed, _json],
+        processors=[structlog.processors.add_log_level, _exception, _time, _only_allowed, _counted, _json],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
     return cast(FilteringBoundLogger, wrapped.bind(logger=name))
+
+
+def alarms() -> dict[str, int]:
+    """How often each event was logged as error or critical since the process began."""
+    return dict(_ALARMS)
 
 
 def configure(stream: TextIO | None = None) -> None:
@@ -155,15 +167,30 @@ def _time(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 def _only_allowed(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     kept: EventDict = {key: _plain(event[key]) for key in _OWN}
-    if not _EVENT.fullmatch(str(event["event"])):
+    if not _is_plain_name(str(event["event"])):
         kept["event"] = "event_withheld"
-    kept.update((key, _plain(value)) for key, value in event.items() if key in ALLOWED and key not in kept)
+    for key, value in event.items():
+        if key in ALLOWED and key not in kept:
+            kept[key] = value if type(value) in _NUMBERS else _plain(value)
     if dropped := len(event) - len(kept):
         kept["weggelaten"] = dropped
     return kept
 
 
+def _counted(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    if event["level"] in _ALARMING:
+        _ALARMS[event["event"]] += 1
+    return event
+
+
+@lru_cache(500)
+def _is_plain_name(event: str) -> bool:
+    return _EVENT.fullmatch(event) is not None
+
+
 def _plain(value: object) -> _Reduced:
+    if type(value) is str:
+        return value if len(value) <= _LONGEST else value[:_LONGEST]
     match value:
         case None | bool() | int() | float():
             return value

@@ -1,7 +1,8 @@
 """The outbox stage: events get their feed number, are published with confirms, and are then done."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -39,15 +40,29 @@ class Outbox:
     """`publish` None: nobody listens but the feed, numbering is all there is to do.
 
     An event that was taken and is not said to be published within `lease` seconds (its gateway vanished) is published
-    again, with the same id.
+    again, with the same id. `on_published` is told how many of each name are done.
     """
 
-    def __init__(self, ledger: Ledger, events: Events, clock: Clock, publish: Publish | None, *, lease: float) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        events: Events,
+        clock: Clock,
+        publish: Publish | None,
+        *,
+        lease: float,
+        sweep: float = SWEEP,
+        linger: float = LINGER,
+        on_published: Callable[[Mapping[str, int]], None] = lambda _counts: None,
+    ) -> None:
         self._ledger = ledger
         self._events = events
         self._clock = clock
         self._publish = publish
+        self._on_published = on_published
         self._lease = int(lease * SECOND)
+        self._sweep = sweep
+        self._linger = linger
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
 
@@ -76,11 +91,11 @@ class Outbox:
 
     async def _sleep(self) -> None:
         try:
-            async with asyncio.timeout(SWEEP):
+            async with asyncio.timeout(self._sweep):
                 await self._wake.wait()
         except TimeoutError:
             return
-        await asyncio.sleep(LINGER)
+        await asyncio.sleep(self._linger)
 
     async def _round(self) -> int:
         """One batch: take, publish, mark. Returns how many were taken."""
@@ -89,13 +104,16 @@ class Outbox:
         taken = await self._ledger.run(outbox.take_events, BATCH, now, again_at)
         if not taken:
             return 0
+        done = {event.id for event in taken}
         if self._publish is not None:
             confirmed = await self._publish([self._publication(event) for event in taken])
             if confirmed:
                 await self._ledger.run(outbox.published, confirmed)
-            unconfirmed = {event.id for event in taken}.difference(confirmed)
+            unconfirmed = done.difference(confirmed)
+            done.intersection_update(confirmed)
             if unconfirmed:
                 await self._ledger.run(outbox.postpone, list(unconfirmed), self._clock.micros())
+        self._on_published(Counter(event.name for event in taken if event.id in done))
         return len(taken)
 
     def _publication(self, event: Outgoing) -> Publication:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from gateway.book import Checked, Desk
 from gateway.clock import Clock
 from gateway.core.errors import Code, Violation
 from gateway.core.notice import PauseRequest, Sender
@@ -24,7 +25,7 @@ from gateway.ledger.intake import Known, Writes
 from gateway.ledger.outbox import Event
 from gateway.ledger.pause_requests import Handled, Key, Reference
 from gateway.ledger.tasks import Task
-from gateway.planning import Checked, Desk, Planned
+from gateway.planning import Planned
 from gateway.refusals import Refusal
 from gateway.seal import aad
 

@@ -4,22 +4,21 @@ Called inside the batch's transaction, with the dossiers under lock. It works on
 of the batch adds, the next one sees.
 """
 
-from collections.abc import Callable, Collection, Iterable
-from datetime import date, timedelta
+from collections.abc import Iterable
+from datetime import timedelta
 
 import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from gateway.core.agenda import first_look
+from gateway.book import Book, Checked, Desk, as_kept
 from gateway.core.case import Delivery, Key, Thread, threads_of
-from gateway.core.creditor import Creditor, Term
+from gateway.core.creditor import Term
 from gateway.core.deadlines import day_of
 from gateway.core.errors import Code, Violation
 from gateway.core.lifecycle import State
-from gateway.core.notice import CaseMessage, CreditorRef, Ending, Extension, Notice, Sender, Withdrawal
+from gateway.core.notice import CaseMessage, CreditorRef, Ending, Extension, Notice, Withdrawal
 from gateway.core.pause import PauseTerm, terms_of
-from gateway.core.retry import Policy, give_up_at
 from gateway.core.route import (
     Addressee,
     Routing,
@@ -29,54 +28,12 @@ from gateway.core.route import (
     route_notice,
     unchanged,
 )
-from gateway.core.task import GUIDES, TaskKind
-from gateway.core.validate import Valid
+from gateway.core.task import TaskKind
 from gateway.core.view import make_view, view_digest
-from gateway.events import Events
 from gateway.ids import uuid7
-from gateway.keys import Keys
-from gateway.ledger.deliveries import new_row
-from gateway.ledger.intake import DossierRow, Kept, Known, Writes
+from gateway.ledger.intake import DossierRow, Kept, Known
 from gateway.ledger.pause_requests import Handled
-from gateway.ledger.tasks import Task
-from gateway.links import Lane, Links
-from gateway.refusals import Refusal, refuse
-from gateway.seal import Sealer, aad
-
-
-class Checked(Struct, frozen=True):
-    """A message that is right in itself. `body`: its structured CloudEvent, as it is kept."""
-
-    source: str
-    event_id: str
-    hash: bytes
-    sender: Sender
-    soort: str
-    message: CaseMessage
-    body: bytes
-
-    @classmethod
-    def of(cls, valid: Valid, sender: Sender, body: bytes) -> "Checked":
-        """Raises TypeError for a message that is about no dossier."""
-        if not isinstance(valid.message, CaseMessage):
-            raise TypeError(valid.soort)
-        envelope = valid.envelope
-        return cls(envelope.source, envelope.id, valid.content_hash, sender, valid.soort, valid.message, body)
-
-    def refused(self, violations: tuple[Violation, ...], door: str = "intake") -> Refusal:
-        """It is right in itself and does not fit what is known."""
-        return Refusal(
-            door=door,
-            sender=self.sender,
-            user=None,
-            body=self.body,
-            violations=violations,
-            source=self.source,
-            event_id=self.event_id,
-            gemeente=self.message.gemeente,
-            dossier=self.message.dossier,
-            version=self.message.version,
-        )
+from gateway.refusals import refuse
 
 
 class Planned(Struct):
@@ -88,21 +45,6 @@ class Planned(Struct):
     violations: tuple[Violation, ...] = ()
 
 
-class Desk(Struct, frozen=True):
-    """What planning needs beside the batch."""
-
-    links: Links
-    sealer: Sealer
-    keys: Keys
-    events: Events
-    policy: Policy
-    closed_days: Collection[date]
-    gap_wait: int
-    """µs"""
-    reread: Callable[[bytes, str], Checked]
-    """The checked message behind bytes that were kept, and the OIN of its sender."""
-
-
 class Planner:
     """One batch at the instant `now` (epoch µs). `writes` holds its rows, `lanes` those that get work."""
 
@@ -110,9 +52,9 @@ class Planner:
         self._desk = desk
         self._known = known
         self._now = now
-        self._give_up_at = give_up_at(now, desk.policy, desk.closed_days)
-        self.writes = Writes(at=now)
-        self.lanes: set[Lane] = set()
+        self._book = Book(desk, known, now)
+        self.writes = self._book.writes
+        self.lanes = self._book.lanes
         self.holds = False
 
     def plan(self, checked: Checked) -> Planned:
@@ -156,9 +98,9 @@ class Planner:
         """A version before this one is missing: wait for it."""
         identifier = uuid7(self._now)
         message = checked.message
-        dossier = self._dossier(message.gemeente, message.dossier)
+        dossier = self._book.dossier(message.gemeente, message.dossier)
         hold_until = self._now + self._desk.gap_wait
-        kept = self._keep(checked, identifier, dossier, hold_until=hold_until, out_of_order=False)
+        kept = self._book.keep(checked, identifier, dossier, hold_until=hold_until, out_of_order=False)
         self._known.held.setdefault(dossier.id, []).append(kept)
         self._known.held[dossier.id].sort(key=lambda held: held.versie)
         self.holds = True
@@ -169,7 +111,7 @@ class Planner:
         self.end_wait(gemeente, kenmerk, now=0)
 
     def _end_hold(self, kept: Kept, dossier: DossierRow, *, in_order: bool) -> None:
-        checked = self._open(kept, dossier)
+        checked = self._book.open(kept, dossier)
         violations: tuple[Violation, ...]
         if dossier.versie == 0:
             violations = (Violation("/data/dossierkenmerk", Code.CASE_UNKNOWN, "dit dossier is niet bekend"),)
@@ -193,15 +135,15 @@ class Planner:
         routing = self._route(message, known, earlier)
         if routing.violations:
             return Planned(violations=routing.violations)
-        dossier = self._dossier(message.gemeente, message.dossier)
+        dossier = self._book.dossier(message.gemeente, message.dossier)
         if not kept:
-            self._keep(checked, identifier, dossier, hold_until=None, out_of_order=out_of_order)
+            self._book.keep(checked, identifier, dossier, hold_until=None, out_of_order=out_of_order)
         if isinstance(message, Notice):
-            self._known.notices.setdefault(dossier.id, []).append(_as_kept(checked, identifier, dossier.id))
+            self._known.notices.setdefault(dossier.id, []).append(as_kept(checked, identifier, dossier.id))
             self._answer_request(message, identifier)
         dossier.versie = max(dossier.versie, message.version)
         self.writes.versions[dossier.id] = dossier.versie
-        notice = message if isinstance(message, Notice) else self._notices(dossier)[-1]
+        notice = message if isinstance(message, Notice) else self._book.notices(dossier)[-1]
         work = Work(checked, identifier, dossier, notice, earlier, threads_of(earlier))
         self._deliver(work, routing.addressees)
         if isinstance(message, Withdrawal):
@@ -221,7 +163,7 @@ class Planner:
 
     def _route(self, message: CaseMessage, known: DossierRow | None, earlier: tuple[Delivery, ...]) -> Routing:
         register = self._desk.links.register
-        notices = self._notices(known)
+        notices = self._book.notices(known)
         refs: dict[str, CreditorRef] = {
             creditor.id: ref
             for notice in notices
@@ -231,14 +173,6 @@ class Planner:
         if isinstance(message, Notice):
             return route_notice(message, register, earlier, refs)
         return route_follow_up(message, earlier, refs, register)
-
-    def _notices(self, dossier: DossierRow | None) -> list[Notice]:
-        """The kennisgevingen of a dossier, oldest first."""
-        if dossier is None:
-            return []
-        opened = (self._open(kept, dossier).message for kept in self._known.notices.get(dossier.id, ()))
-        notices = [message for message in opened if isinstance(message, Notice)]
-        return sorted(notices, key=lambda notice: notice.version)
 
     def _deliver(self, work: "Work", addressees: Iterable[Addressee]) -> None:
         """A delivery for each addressee to whom the message says something new and allowed."""
@@ -284,7 +218,7 @@ class Planner:
             waits_for=_under_way(thread) if withdraws else predecessor(addressee.key, work.earlier, self._now),
             terms=terms,
         )
-        self._write_delivery(one, addressee.creditor, work, msgspec.json.encode(view))
+        self._book.deliver(one, addressee.creditor, work.message_id, work.dossier, msgspec.json.encode(view))
         work.deliveries.append(one)
 
     def _terms(self, work: "Work", addressee: Addressee, thread: Thread) -> tuple[PauseTerm, ...] | None:
@@ -317,138 +251,34 @@ class Planner:
             one.id for one in work.earlier if one.is_repeated and (one.agent_for or one.creditor) in concerned
         ]
         for one in ended:
-            self._tell_withdrawn(one, work)
+            about = {"versie": one.versie, "schuldeiser": one.creditor, "bezorging": one.id}
+            self._book.tell("bezorging-ingetrokken", message, dossier, **about)
         if not message.creditors:
             dossier.withdrawn_at = self._now
             self.writes.withdrawn_dossiers.append(dossier.id)
 
-    def _tell_withdrawn(self, one: Delivery, work: "Work") -> None:
-        message, dossier = work.checked.message, work.dossier
-        self.writes.events.append(
-            self._desk.events.make(
-                "bezorging-ingetrokken",
-                self._now,
-                message.gemeente,
-                (dossier.id, dossier.key),
-                dossierkenmerk=message.dossier,
-                versie=one.versie,
-                schuldeiser=one.creditor,
-                bezorging=one.id,
-            )
-        )
-
-    def _write_delivery(self, one: Delivery, creditor: Creditor, work: "Work", view: bytes) -> None:
-        open_channels = self._desk.links.open_channels(one.creditor) or creditor.channels
-        lane = (one.creditor, open_channels[0])
-        self.writes.deliveries.append(new_row(one, work.message_id, work.dossier.id, lane[1], self._give_up_at))
-        self._write_payload(one.id, "aanzicht", work.dossier, view, one.creditor)
-        if one.waits_for is None:
-            self.lanes.add(lane)
-
-    # -- rows -------------------------------------------------------------------------------------------------------
-
-    def _dossier(self, gemeente: str, kenmerk: str) -> DossierRow:
-        """The dossier's row, made when this is its first message."""
-        row = self._known.dossiers.get((gemeente, kenmerk))
-        if row is None:
-            row = DossierRow(uuid7(self._now), self._desk.keys.new_dossier_key(), 0)
-            self._known.dossiers[gemeente, kenmerk] = row
-            self.writes.dossiers.append(
-                {
-                    "id": row.id,
-                    "gemeente": gemeente,
-                    "kenmerk": kenmerk,
-                    "key": row.key,
-                    "versie": 0,
-                    "created_at": self._now,
-                    "review_at": first_look(self._now, row.id),
-                }
-            )
-        return row
-
-    def _keep(
-        self, checked: Checked, identifier: str, dossier: DossierRow, *, hold_until: int | None, out_of_order: bool
-    ) -> Kept:
-        """Write the message itself."""
-        message = checked.message
-        self.writes.messages.append(
-            {
-                "id": identifier,
-                "source": checked.source,
-                "event_id": checked.event_id,
-                "dossier_id": dossier.id,
-                "versie": message.version,
-                "soort": checked.soort,
-                "hash": checked.hash,
-                "sender_oin": checked.sender.oin,
-                "received_at": self._now,
-                "hold_until": hold_until,
-                "out_of_order": out_of_order,
-                "request": message.request if isinstance(message, Notice) else None,
-            }
-        )
-        self._write_payload(identifier, "bericht", dossier, checked.body)
-        self._known.identities[checked.source, checked.event_id] = checked.hash
-        self._known.versions.setdefault(dossier.id, {})[message.version] = checked.hash
-        return _as_kept(checked, identifier, dossier.id, hold_until)
-
-    def _write_payload(self, owner: str, kind: str, dossier: DossierRow, body: bytes, creditor: str = "") -> None:
-        self.writes.payloads.append(
-            {
-                "owner": owner,
-                "kind": kind,
-                "dossier_id": dossier.id,
-                "sealed": self._desk.sealer.seal(dossier.key, body, aad("payload", owner, kind, creditor)),
-            }
-        )
-
-    def _open(self, kept: Kept, dossier: DossierRow) -> Checked:
-        """A message of the ledger or of this batch, as it was checked."""
-        if isinstance(kept.checked, Checked):
-            return kept.checked
-        body = self._desk.sealer.open(dossier.key, kept.sealed, aad("payload", kept.id, "bericht", ""))
-        return self._desk.reread(body, kept.sender_oin)
-
     def _tell(self, work: "Work", routing: Routing) -> None:
-        checked, dossier = work.checked, work.dossier
-        message = checked.message
+        checked = work.checked
         refused = {**dict(routing.refused), **work.refused}
-        self.writes.events.append(
-            self._desk.events.make(
-                "bericht-geaccepteerd",
-                self._now,
-                message.gemeente,
-                (dossier.id, dossier.key),
-                dossierkenmerk=message.dossier,
-                versie=message.version,
-                bericht={"source": checked.source, "id": checked.event_id},
-                schuldeisers=[{"schuldeiser": one.creditor, "bezorging": one.id} for one in work.deliveries],
-                onbekend=routing.unknown,
-                ongewijzigd=work.left_alone(),
-                geweigerdVoor=[{"schuldeiser": name, "code": code} for name, code in refused.items()],
-            )
+        self._book.tell(
+            "bericht-geaccepteerd",
+            checked.message,
+            work.dossier,
+            versie=checked.message.version,
+            bericht={"source": checked.source, "id": checked.event_id},
+            schuldeisers=[{"schuldeiser": one.creditor, "bezorging": one.id} for one in work.deliveries],
+            onbekend=routing.unknown,
+            ongewijzigd=work.left_alone(),
+            geweigerdVoor=[{"schuldeiser": name, "code": code} for name, code in refused.items()],
         )
 
     def _add_tasks(self, dossier: DossierRow, message: CaseMessage, routing: Routing) -> None:
         for name in routing.unknown:
-            self._task(TaskKind.CREDITOR_UNKNOWN, dossier, message.gemeente, name)
+            self._book.task(TaskKind.CREDITOR_UNKNOWN, dossier, message.gemeente, name)
         if isinstance(message, Withdrawal):  # who never heard of the notice need not hear that it is withdrawn
             return
         for creditor in routing.not_told:
-            self._task(TaskKind.NOTICE_NOT_DELIVERED, dossier, message.gemeente, creditor)
-
-    def _task(self, kind: TaskKind, dossier: DossierRow, gemeente: str, creditor: str) -> None:
-        self.writes.tasks.append(
-            Task(
-                id=uuid7(self._now),
-                soort=kind,
-                created_at=self._now,
-                detail=GUIDES[kind].detail,
-                gemeente=gemeente,
-                dossier_id=dossier.id,
-                creditor=creditor,
-            )
-        )
+            self._book.task(TaskKind.NOTICE_NOT_DELIVERED, dossier, message.gemeente, creditor)
 
     @staticmethod
     def _seen(same: bool, code: Code, path: str) -> Planned:
@@ -464,11 +294,6 @@ def _refused(code: Code, path: str, why: str) -> Planned:
 def _after_withdrawal() -> Planned:
     why = "de kennisgeving van dit dossier is ingetrokken"
     return _refused(Code.AFTER_WITHDRAWAL, "/data/dossierkenmerk", why)
-
-
-def _as_kept(checked: Checked, identifier: str, dossier_id: str, hold_until: int | None = None) -> Kept:
-    message = checked.message
-    return Kept(identifier, dossier_id, message.version, checked.sender.oin, b"", hold_until, checked)
 
 
 class Work(Struct):

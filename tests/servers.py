@@ -265,6 +265,10 @@ class PostgreSQL(Databases):
         """An immediate shutdown: nothing is written out and the next start recovers as after a crash."""
         self._server.end(signal.SIGQUIT)
 
+    def crash(self) -> None:
+        """`kill -9` of the postmaster and all its children at once."""
+        self._server.end(signal.SIGKILL)
+
     def restart(self) -> None:
         self.stop()
         self.start()

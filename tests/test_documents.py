@@ -20,10 +20,14 @@ from adapters.webhook.settings import WebhookSettings
 from gateway.cli import app
 from gateway.core.answer import AnswerKind
 from gateway.core.errors import Code
+from gateway.core.health import Signs
 from gateway.core.lifecycle import State
 from gateway.core.outcome import Outcome
 from gateway.core.task import TaskKind
 from gateway.http.routes import PREFIX, ROUTES
+from gateway.ledger.gauges import Gauges
+from gateway.meters import Meters
+from gateway.metrics import ALARMS, Metrics, Seen
 from gateway.sandbox.dossiers import gemeenten
 from gateway.sandbox.register import entries
 from tests.documents import DOCUMENTS, ROOT, Document, document
@@ -112,7 +116,9 @@ def test_every_answer_is_explained_to_creditors() -> None:
 def events_made() -> set[str]:
     """Every event of the contract that a module of the gateway names."""
     known = {kind.split(".")[2] for kind in schemas.document("gebeurtenissen")["properties"]["type"]["enum"]}
-    modules = [path for path in (ROOT / "gateway").rglob("*.py") if not {"sandbox", "cli"} & set(path.parts)]
+    modules = [
+        path for path in (ROOT / "gateway").rglob("*.py") if not {"sandbox", "simulation", "cli"} & set(path.parts)
+    ]
     nodes = [node for path in modules for node in ast.walk(ast.parse(path.read_text()))]
     return known & {str(node.value) for node in nodes if isinstance(node, ast.Constant)}
 
@@ -177,6 +183,47 @@ def event_names(argument: ast.expr) -> Iterator[str]:
 
 def test_every_event_in_the_log_is_explained_to_operators() -> None:
     assert {row[0].strip("`"): row[1] for row in OPERATORS.rows("Log")} == log_events()
+
+
+def metric_names() -> set[str]:
+    """As Prometheus asks for them: a counter ends in `_total`."""
+    signs = Signs(register_loaded=True, consuming=True, loop_lag=0.0, timers_idle=0.0)
+    gauges = Gauges(0, {}, {}, 0, None, None, None, {}, {}, 0, 0)
+    seen = Seen(0, signs, gauges, True, 0.0, 0, {}, {}, ())
+    meters = Meters()
+    Metrics(meters, "sqlite", lambda: seen)
+    endings = {"counter": "_total", "info": "_info"}
+    return {family.name + endings.get(family.type, "") for family in meters.registry.collect()}
+
+
+def test_every_metric_is_explained_to_operators() -> None:
+    assert OPERATORS.first_names("Metrics") == metric_names()
+
+
+def test_the_alarms_that_operators_are_told_to_act_on_are_those_that_are_shown_before_the_first() -> None:
+    told = OPERATORS.first_names("Alarms")
+    assert told == set(map(str, ALARMS))
+    levels = log_events()
+    assert {levels[name] for name in told} <= {"error", "critical"}
+
+
+def test_the_rules_for_prometheus_can_be_read_and_ask_for_metrics_that_exist() -> None:
+    scrape, rules = [yaml.safe_load(example.text) for example in OPERATORS.examples("yaml")]
+    assert scrape["scrape_configs"][0]["scheme"] == "https"
+    expressions = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+    named = set(re.findall(r"(?:kennisgeving|process)_\w+", " ".join(expressions)))
+    assert named
+    assert named <= metric_names()
+    for each in expressions:
+        assert each.count("(") == each.count(")"), each
+
+
+def test_every_sign_of_readiness_is_explained_to_operators() -> None:
+    told = {name for name in OPERATORS.first_names("Health") if not name.startswith("/")}
+    tree = ast.parse((ROOT / "gateway/watch.py").read_text())
+    (method,) = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "told"]
+    keys = [key for node in ast.walk(method) if isinstance(node, ast.Dict) for key in node.keys]
+    assert told == {key.value for key in keys if isinstance(key, ast.Constant)}
 
 
 # -- settings of channels --------------------------------------------------------------------------------------------

@@ -102,6 +102,15 @@ gevraagd; van de andere (webhook, e-mail) komt er een taak, tenzij u met --opnie
 dan niet. Toont eerst wat er zou gebeuren.""",
 )
 
+app.command(
+    "gateway.cli.simulate:simulate",
+    help="""Laat de gateway een jaar draaien op virtuele tijd, en controleer wat altijd moet gelden.
+
+De echte kern en het echte grootboek, met gesimuleerde gemeenten en schuldeisers: vlotte, trage, zwijgende,
+weigerende, en die uitvallen, dubbel antwoorden of de vordering overdragen. Dezelfde seed geeft dezelfde uitvoer.
+Raakt niets aan.""",
+)
+
 _creditors = _group("schuldeisers", "Het schuldeisersregister.")
 _creditors.command(
     "gateway.cli.creditors:apply",

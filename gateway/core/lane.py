@@ -1,7 +1,8 @@
 """What follows from an attempt's outcome: a pure decision on state, time, channel, events and tasks.
 
 A lane is one creditor on one channel. It is held as a whole when the peer names a time (Retry-After) or when the
-fault is ours; deferrals by us and our own faults spend no retry budget (guarantee: failure classes).
+fault is ours; deferrals by us and our own faults spend no retry budget (guarantee: failure classes). How wide a lane is
+and when it is dead is in `window.py`.
 """
 
 from datetime import timedelta
@@ -108,7 +109,7 @@ def _decide(standing: Standing, outcome: Outcome, now: int, jitter: float, polic
         case HandedOver():
             return _handed_over(standing, outcome)
         case Deferred(seconds=seconds):
-            return _again(standing, now + int(seconds * SECOND), spends=False)
+            return _after_deferral(standing, now, now + int(seconds * SECOND))
         case OwnFault():
             return _after_own_fault(standing, now, held_until(outcome, now))
         case Transient(retry_after=hint):
@@ -154,13 +155,45 @@ def _after_withdrawal(standing: Standing, outcome: Outcome) -> Decision:
 
 def held_until(outcome: Outcome, now: int) -> int:
     """Until when the whole lane rests after `outcome`, before anything else is sent on it; 0: it does not."""
+    return now + int(OWN_FAULT_PAUSE * SECOND) if isinstance(outcome, OwnFault) else asked_to_wait_until(outcome, now)
+
+
+def asked_to_wait_until(outcome: Outcome, now: int) -> int:
+    """Until when the peer itself asks us to leave its lane alone, which holds for every gateway and outlives a
+    restart; 0: it does not ask. A fault of ours is looked at anew by whoever starts."""
     match outcome:
-        case OwnFault():
-            return now + int(OWN_FAULT_PAUSE * SECOND)
         case Transient(retry_after=hint) if hint:
             return now + int(min(hint, HINT_AT_MOST) * SECOND)
-        case _:
+        case HandedOver() | Deferred() | Transient() | RefusedForGood() | OwnFault() | Uncertain():
             return 0
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def _after_deferral(standing: Standing, now: int, again_at: int) -> Decision:
+    """No budget is spent; the next channel, the horizon and the next message do not wait for us."""
+    if _falls_back(standing, now):
+        return _next_channel(standing, now)
+    if now >= standing.give_up_at:
+        return _next_channel(standing, now, TaskKind.GIVEN_UP)
+    overdue = _holds_up(standing, now)
+    return _again(
+        standing,
+        min(again_at, *(moment for moment in _moments(standing) if moment > now)),
+        spends=False,
+        task=TaskKind.HELD_UP if overdue else None,
+        releases_next=overdue,
+    )
+
+
+def _moments(standing: Standing) -> tuple[int, int, int]:
+    """When it is given up, goes to the next channel where there is one, and lets the next message go."""
+    falls_back = standing.channel_since + standing.fallback_after // timedelta(microseconds=1)
+    return (
+        standing.give_up_at,
+        standing.give_up_at if _following(standing) is None else falls_back,
+        standing.give_up_at if expects_answer(standing.soort) else standing.created_at + BLOCKS_AT_MOST,
+    )
 
 
 def _after_own_fault(standing: Standing, now: int, again_at: int) -> Decision:
@@ -226,7 +259,7 @@ def _retry(
     at = now + int(wait * SECOND)
     if now >= standing.give_up_at:
         return _next_channel(standing, now, TaskKind.GIVEN_UP)
-    overdue = not expects_answer(standing.soort) and now >= standing.created_at + BLOCKS_AT_MOST
+    overdue = _holds_up(standing, now)
     return _again(
         standing,
         min(at, standing.give_up_at),
@@ -235,6 +268,11 @@ def _retry(
         task=TaskKind.HELD_UP if overdue else None,
         releases_next=overdue,
     )
+
+
+def _holds_up(standing: Standing, now: int) -> bool:
+    """It holds up the next message for longer than it may."""
+    return not expects_answer(standing.soort) and now >= standing.created_at + BLOCKS_AT_MOST
 
 
 def _falls_back(standing: Standing, now: int) -> bool:

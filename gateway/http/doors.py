@@ -42,4 +42,8 @@ class Doors(Struct, frozen=True):
     repeats: Repeats
     on_deliveries: Callable[[Iterable[Lane]], None]
     closed_days: Collection[date] = ()
+    signs: Callable[[], Mapping[str, float | bool]] = dict
+    """What `/readyz` tells beside its verdict."""
+    metrics: Callable[[], bytes] | None = None
+    """What `/metrics` shows; None: there is none."""
     security_contact: str = NCSC

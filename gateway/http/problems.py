@@ -43,6 +43,8 @@ class ProblemDocument(Struct, frozen=True, omit_defaults=True):
     fouten: tuple[Violation, ...] = ()
     redenen: tuple[str, ...] = ()
     """Why the gateway is not ready."""
+    tekens: Mapping[str, float | bool] | None = None
+    """And what it can tell of itself."""
 
 
 class Problem(Exception):
@@ -55,12 +57,13 @@ class Problem(Exception):
         violations: Sequence[Violation] = (),
         headers: Mapping[str, str] | None = None,
         reasons: Sequence[str] = (),
+        signs: Mapping[str, float | bool] | None = None,
     ) -> None:
         super().__init__(f"{status} {TITLES[status]}")
         self.status = status
         self.headers = dict(headers or {})
         self.document = ProblemDocument(
-            TITLES[status], status, detail or _DETAILS[status], tuple(violations), tuple(reasons)
+            TITLES[status], status, detail or _DETAILS[status], tuple(violations), tuple(reasons), signs
         )
 
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, field
-from sqlalchemy import Connection, Select, delete, func, or_, select
+from sqlalchemy import Connection, bindparam, delete, func, or_, select
 
 from gateway.core.case import Case, Delivery
 from gateway.core.lifecycle import TERMINAL, Happening, State
-from gateway.ledger.among import among
+from gateway.ledger.among import among, among_given
 from gateway.ledger.bulk import insert_rows, update_rows, update_various_rows
 from gateway.ledger.deliveries import FIELDS, delivery_of
 from gateway.ledger.outbox import Event, add_events
@@ -77,9 +77,7 @@ def nudge_dossiers(connection: Connection, ids: Collection[str], at: int) -> Non
 
 def next_look(connection: Connection) -> tuple[int | None, int | None]:
     """The earliest `review_at`, and the instant of the oldest nudge (epoch µs)."""
-    due = connection.scalar(select(func.min(dossier.c.review_at)).where(dossier.c.review_at.is_not(None)))
-    oldest = connection.scalar(select(nudge.c.at).order_by(nudge.c.nr).limit(1))
-    return due, oldest
+    return connection.scalar(_EARLIEST), connection.scalar(_OLDEST)
 
 
 def look(connection: Connection, now: int, nudged_by: int, limit: int, decide: Look) -> tuple[int, list[Lane]]:
@@ -94,23 +92,17 @@ def look(connection: Connection, now: int, nudged_by: int, limit: int, decide: L
 
 
 def _wanted(connection: Connection, now: int, nudged_by: int, limit: int) -> list[str]:
-    nudged = connection.execute(
-        select(nudge.c.dossier_id).where(nudge.c.at <= nudged_by).order_by(nudge.c.nr).limit(limit)
-    ).scalars()
-    due = connection.execute(
-        select(dossier.c.id).where(dossier.c.review_at <= now).order_by(dossier.c.review_at).limit(limit)
-    ).scalars()
+    nudged = connection.execute(_NUDGED, {"by": nudged_by, "limit": limit}).scalars()
+    due = connection.execute(_DUE, {"now": now, "limit": limit}).scalars()
     return list(dict.fromkeys([*due, *nudged]))[:limit]
 
 
 def _open(connection: Connection, ids: Sequence[str]) -> list[Open]:
     """Lock these dossiers, take their nudges off, and read; what commits a change after this nudges again."""
-    rows = connection.execute(
-        select(dossier).where(among(dossier.c.id, ids)).order_by(dossier.c.id).with_for_update(skip_locked=True)
-    ).all()
+    rows = connection.execute(_DOSSIERS, {"ids": list(ids)}).all()
     locked = [row.id for row in rows]
-    connection.execute(delete(nudge).where(among(nudge.c.dossier_id, locked)))
-    deliveries = _by_dossier(connection.execute(_matters(locked).with_for_update()))
+    connection.execute(_TAKE_NUDGES, {"ids": locked})
+    deliveries = _by_dossier(connection.execute(_MATTERS, {"ids": locked}))
     cases = _cases(connection, rows, deliveries)
     return [
         Open(
@@ -123,29 +115,44 @@ def _open(connection: Connection, ids: Sequence[str]) -> list[Open]:
 def case_of(connection: Connection, dossier_id: str) -> Case | None:
     """A dossier as it stands, only to look at; None: there is none."""
     rows = connection.execute(select(dossier).where(dossier.c.id == dossier_id)).all()
-    return next(iter(_cases(connection, rows, _by_dossier(connection.execute(_all([row.id for row in rows]))))), None)
+    deliveries = _by_dossier(connection.execute(_ALL, {"ids": [row.id for row in rows]}))
+    return next(iter(_cases(connection, rows, deliveries)), None)
 
 
-def _all(dossiers: Collection[str]) -> Select[Any]:
-    columns = (*FIELDS, delivery.c.dossier_id, delivery.c.message_id, delivery.c.channel)
-    return select(*columns).where(among(delivery.c.dossier_id, dossiers)).order_by(delivery.c.id)
-
-
-def _matters(dossiers: Collection[str]) -> Select[Any]:
-    """Those that may still matter: follow-ups that only inform are left out once they are over."""
-    ended = [str(state) for state in TERMINAL]
-    return _all(dossiers).where(or_(delivery.c.soort != "voortgang", delivery.c.state.not_in(ended)))
+_EARLIEST = select(func.min(dossier.c.review_at)).where(dossier.c.review_at.is_not(None))
+_OLDEST = select(nudge.c.at).order_by(nudge.c.nr).limit(1)
+_NUDGED = select(nudge.c.dossier_id).where(nudge.c.at <= bindparam("by")).order_by(nudge.c.nr).limit(bindparam("limit"))
+_DUE = (
+    select(dossier.c.id)
+    .where(dossier.c.review_at <= bindparam("now"))
+    .order_by(dossier.c.review_at)
+    .limit(bindparam("limit"))
+)
+_DOSSIERS = (
+    select(dossier).where(among_given(dossier.c.id, "ids")).order_by(dossier.c.id).with_for_update(skip_locked=True)
+)
+_TAKE_NUDGES = delete(nudge).where(among_given(nudge.c.dossier_id, "ids"))
+_ALL = (
+    select(*FIELDS, delivery.c.dossier_id, delivery.c.message_id, delivery.c.channel)
+    .where(among_given(delivery.c.dossier_id, "ids"))
+    .order_by(delivery.c.id)
+)
+_MATTERS = _ALL.where(
+    or_(delivery.c.soort != "voortgang", delivery.c.state.not_in([str(state) for state in TERMINAL]))
+).with_for_update()
+"""Those that may still matter: follow-ups that only inform are left out once they are over."""
+_SAID = select(message.c.dossier_id, message.c.soort, message.c.versie, message.c.received_at).where(
+    among_given(message.c.dossier_id, "ids"), message.c.hold_until.is_(None)
+)
+_MARKS = select(milestone).where(among_given(milestone.c.dossier_id, "ids"))
+_OPEN_TASKS = select(task).where(among_given(task.c.dossier_id, "ids"), task.c.closed_at.is_(None))
 
 
 def _cases(connection: Connection, rows: Sequence[Any], deliveries: Mapping[str, list[Any]]) -> list[Case]:
     ids = [row.id for row in rows]
-    said = select(message.c.dossier_id, message.c.soort, message.c.versie, message.c.received_at).where(
-        among(message.c.dossier_id, ids), message.c.hold_until.is_(None)
+    messages, marks, tasks = (
+        _by_dossier(connection.execute(part, {"ids": ids})) for part in (_SAID, _MARKS, _OPEN_TASKS)
     )
-    open_tasks = select(task).where(among(task.c.dossier_id, ids), task.c.closed_at.is_(None))
-    messages = _by_dossier(connection.execute(said))
-    marks = _by_dossier(connection.execute(select(milestone).where(among(milestone.c.dossier_id, ids))))
-    tasks = _by_dossier(connection.execute(open_tasks))
     waited_for = [row.waits_for for of_one in deliveries.values() for row in of_one if row.soort == "intrekking"]
     under_way, arrived = _ends_of_attempts(connection, [id_ for id_ in waited_for if id_])
     return [

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Self
 
 import msgspec
-from sqlalchemy import Boolean, ColumnElement, Dialect, SQLColumnExpression, Text, literal
+from sqlalchemy import Boolean, ColumnElement, Dialect, SQLColumnExpression, Text, bindparam, literal
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -54,3 +54,8 @@ def _in_json(element: _Among, compiler: Any, **options: Any) -> str:
 def among(column: SQLColumnExpression[str], values: Iterable[str]) -> ColumnElement[bool]:
     """Whether `column`, a text, is one of `values`."""
     return _Among(column, literal(list(values), _Texts()))
+
+
+def among_given(column: SQLColumnExpression[str], name: str) -> ColumnElement[bool]:
+    """The same for a statement that is made once: the values, a list, are the parameter `name` of each execution."""
+    return _Among(column, bindparam(name, type_=_Texts()))

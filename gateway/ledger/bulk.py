@@ -22,6 +22,15 @@ def insert_rows(connection: Connection, table: Table, rows: Rows) -> None:
         _run(connection, _insert(connection.dialect, table, columns), columns, rows)
 
 
+def insert_missing_rows(connection: Connection, table: Table, rows: Rows) -> None:
+    """As `insert_rows`; what has its key there already stays as it is: this very batch may have been committed before,
+    with the answer to the COMMIT lost."""
+    if rows:
+        columns = tuple(rows[0])
+        statement = _insert(connection.dialect, table, columns) + " ON CONFLICT DO NOTHING"
+        _run(connection, statement, columns, rows)
+
+
 def update_rows(connection: Connection, table: Table, keys: tuple[str, ...], rows: Rows) -> None:
     """Set the other columns of `rows` where their `keys` (column names) are equal; each key at most once."""
     if rows:

@@ -7,10 +7,10 @@ asked to trade durability for speed.
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import Concatenate, ParamSpec, TypeVar
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
@@ -19,7 +19,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 P = ParamSpec("P")
 T = TypeVar("T")
 
-POOL_SIZE = 6
+POOL_SIZE = 7
+"""One of them listens, where several gateways may share the ledger."""
+IDLE_IN_TRANSACTION_SECONDS = 5
+"""A gateway that is stopped in the middle of a transaction holds its locks no longer than this (PostgreSQL)."""
+READING_POOL_SIZE = 2
+READING_WITHIN = 5.0
+"""Seconds after which PostgreSQL ends a look of a `reading` ledger."""
 LOCK_TIMEOUT_SECONDS = 30
 CLOSE_WITHIN = 3.0
 
@@ -32,12 +38,12 @@ class Contention(Exception):
     """Two transactions met (deadlock, serialisation, a unique key taken meanwhile): try this one again."""
 
 
-_AWAY_CLASSES = ("08", "53", "57P", "58")
+_AWAY_CLASSES = ("08", "53", "57P", "57014", "58")
 _CONTENTION = ("40001", "40P01", "23505")
 _SQLITE_CONTENTION = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE)
 
 
-def _translate(why: DBAPIError) -> Exception:
+def translated(why: DBAPIError) -> Exception:
     """The database's error as ours; anything else (a bug in a statement) stays as it is."""
     if why.connection_invalidated:
         return LedgerAway("verbinding met het grootboek verbroken")
@@ -54,9 +60,14 @@ def _translate(why: DBAPIError) -> Exception:
 
 
 class Ledger:
-    """Runs transactions. `url`: `sqlite:///…` or `postgresql://…` (also with a driver named)."""
+    """Runs transactions. `url`: `sqlite:///…` or `postgresql://…` (also with a driver named).
 
-    def __init__(self, url: str) -> None:
+    `reading`: it only looks, over connections of its own, and holds up nobody who writes.
+    """
+
+    def __init__(self, url: str, *, reading: bool = False) -> None:
+        self.failures = 0
+        """How often it was away."""
         parsed = make_url(url)
         self.embedded = parsed.get_backend_name() == "sqlite"
         self.sync_url = parsed.set(drivername="sqlite" if self.embedded else "postgresql+asyncpg")
@@ -67,11 +78,16 @@ class Ledger:
             self._sync = create_engine(
                 self.sync_url, connect_args={"check_same_thread": False, "timeout": LOCK_TIMEOUT_SECONDS}
             )
-            event.listen(self._sync, "connect", _sqlite_settings)
-            event.listen(self._sync, "begin", _begin_immediate)
+            event.listen(self._sync, "connect", _sqlite_only_looks if reading else _sqlite_settings)
+            event.listen(self._sync, "begin", _begin_deferred if reading else _begin_immediate)
         else:
             self._async = create_async_engine(
-                self.sync_url, pool_size=POOL_SIZE, max_overflow=0, pool_use_lifo=True, pool_pre_ping=False
+                self.sync_url,
+                pool_size=READING_POOL_SIZE if reading else POOL_SIZE,
+                max_overflow=0,
+                pool_use_lifo=True,
+                pool_pre_ping=False,
+                connect_args=_postgresql_only_looks() if reading else {"server_settings": _SESSION},
             )
 
     async def run(
@@ -85,9 +101,13 @@ class Ledger:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._thread, lambda: self.run_now(transaction, *args, **kwargs))
         except DBAPIError as why:
-            raise _translate(why) from why
+            raise self._noted(translated(why)) from why
         except (OSError, TimeoutError) as why:
-            raise LedgerAway(type(why).__name__) from why
+            raise self._noted(LedgerAway(type(why).__name__)) from why
+
+    def _noted(self, why: Exception) -> Exception:
+        self.failures += isinstance(why, LedgerAway)
+        return why
 
     def run_now(self, transaction: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """The same on the calling thread; SQLite only."""
@@ -95,6 +115,29 @@ class Ledger:
             raise TypeError("only an embedded ledger runs on the calling thread")
         with self._sync.begin() as connection:
             return transaction(connection, *args, **kwargs)
+
+    @asynccontextmanager
+    async def listening(self, channel: str, hear: Callable[[str], None]) -> AsyncIterator[asyncio.Event]:
+        """`hear` is called with what gateways say on `channel`; the event says that nothing is heard any more.
+
+        PostgreSQL only. Raises LedgerAway.
+        """
+        if self._async is None:
+            raise TypeError("an embedded ledger has nobody to listen to")
+        ended = asyncio.Event()
+        try:
+            async with self._async.connect() as connection:
+                raw: Any = (await connection.get_raw_connection()).driver_connection
+                raw.add_termination_listener(lambda _: ended.set())
+                await raw.add_listener(channel, lambda *said: hear(said[-1]))
+                try:
+                    yield ended
+                finally:
+                    await connection.invalidate()
+        except DBAPIError as why:
+            raise translated(why) from why
+        except (OSError, TimeoutError) as why:
+            raise LedgerAway(type(why).__name__) from why
 
     async def aclose(self) -> None:
         """A database that does not answer is not waited for."""
@@ -107,10 +150,28 @@ class Ledger:
         self._thread.shutdown()
 
 
+_SESSION = {"idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS}s"}
+
+
 def _sqlite_settings(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _sqlite_only_looks(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None
+    connection.execute("PRAGMA query_only=ON").close()
+
+
+def _postgresql_only_looks() -> dict[str, object]:
+    """What asyncpg is told: seconds to connect in, and settings of the session (milliseconds)."""
+    settings = {"default_transaction_read_only": "on", "statement_timeout": f"{READING_WITHIN * 1000:.0f}"}
+    return {"timeout": READING_WITHIN, "server_settings": settings}
+
+
+def _begin_deferred(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
 
 
 def _begin_immediate(connection: Connection) -> None:

@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct, structs
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from gateway.core.answer import Said
 from gateway.core.lifecycle import AWAITING_ANSWER, SETTLED, Happening, State
 from gateway.core.outcome import Proof
 from gateway.ledger.acts import end_repeats
 from gateway.ledger.agenda import nudge_dossiers
+from gateway.ledger.bulk import insert_rows, update_rows
 from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.queue import Lane, release_next
 from gateway.ledger.schema import answer_page, callback, delivery, dossier, evidence, transition
@@ -88,24 +89,17 @@ def record(
         before = _digest_before(connection, signed)
         if before is not None:
             return ("repeated" if before == signed.digest else "conflict"), []
-    row = connection.execute(
-        select(delivery, dossier.c.key, dossier.c.gemeente, dossier.c.kenmerk)
-        .join(dossier, dossier.c.id == delivery.c.dossier_id)
-        .where(delivery.c.id == delivery_id)
-        .with_for_update(of=delivery)
-    ).one_or_none()
+    row = connection.execute(_SUBJECT, {"delivery_id": delivery_id}).one_or_none()
     if row is None:
         return "not_yours", []
-    known = connection.execute(
-        select(evidence.c.id).where(evidence.c.delivery_id == delivery_id, evidence.c.source == source)
-    ).first()
+    known = connection.execute(_KNOWN, {"delivery_id": delivery_id, "source": source}).first()
     subject = _subject(row)
     verdict = judge(subject)
     if verdict is None:
         return "not_yours", []
     if known is not None:
         return "repeated", []
-    connection.execute(insert(evidence), [verdict.row])
+    insert_rows(connection, evidence, [verdict.row])
     if signed is not None:
         connection.execute(insert(callback), [{**structs.asdict(signed), "at": at}])
     lanes = _apply(connection, subject, verdict, at) if verdict.happening and verdict.state else []
@@ -113,6 +107,17 @@ def record(
     add_events(connection, verdict.events)
     add_tasks(connection, verdict.tasks)
     return "recorded", lanes
+
+
+_SUBJECT = (
+    select(delivery, dossier.c.key, dossier.c.gemeente, dossier.c.kenmerk)
+    .join(dossier, dossier.c.id == delivery.c.dossier_id)
+    .where(delivery.c.id == bindparam("delivery_id"))
+    .with_for_update(of=delivery)
+)
+_KNOWN = select(evidence.c.id).where(
+    evidence.c.delivery_id == bindparam("delivery_id"), evidence.c.source == bindparam("source")
+)
 
 
 def _digest_before(connection: Connection, signed: Callback) -> bytes | None:
@@ -127,20 +132,19 @@ def _apply(connection: Connection, subject: Subject, verdict: Record, at: int) -
     end_repeats(connection, [subject.id], at)
     channel = verdict.channel or subject.channel
     new_channel = {} if channel == subject.channel else {"channel": channel, "channel_since": at, "tries": 0}
-    connection.execute(
-        update(delivery)
-        .where(delivery.c.id == subject.id)
-        .values(
-            state=verdict.state,
-            proof=verdict.proof,
-            received_at=subject.received_at or (at if verdict.proof >= Proof.RECEIVED else None),
-            next_action_at=verdict.next_action_at,
-            **new_channel,
-            **(verdict.said.columns(at, subject.answered_at) if verdict.said else {}),
-        )
-    )
-    connection.execute(
-        insert(transition),
+    change = {
+        "id": subject.id,
+        "state": verdict.state,
+        "proof": verdict.proof,
+        "received_at": subject.received_at or (at if verdict.proof >= Proof.RECEIVED else None),
+        "next_action_at": verdict.next_action_at,
+        **new_channel,
+        **(verdict.said.columns(at, subject.answered_at) if verdict.said else {}),
+    }
+    update_rows(connection, delivery, ("id",), [change])
+    insert_rows(
+        connection,
+        transition,
         [
             {
                 "delivery_id": subject.id,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from msgspec import Struct, field
-from sqlalchemy import Connection, Table, delete, func, select
+from sqlalchemy import Connection, Table, bindparam, delete, func, select
 
 from gateway.core.case import Delivery
 from gateway.core.lifecycle import Happening, State
@@ -223,19 +223,21 @@ def _withdraw(connection: Connection, writes: Writes) -> None:
 
 def next_hold(connection: Connection) -> int | None:
     """When the earliest held message has waited long enough (epoch µs)."""
-    earliest: int | None = connection.scalar(
-        select(func.min(message.c.hold_until)).where(message.c.hold_until.is_not(None))
-    )
+    earliest: int | None = connection.scalar(_NEXT_HOLD)
     return earliest
+
+
+_NEXT_HOLD = select(func.min(message.c.hold_until)).where(message.c.hold_until.is_not(None))
+_OVERDUE_HOLDS = (
+    select(dossier.c.gemeente, dossier.c.kenmerk)
+    .join(message, message.c.dossier_id == dossier.c.id)
+    .where(message.c.hold_until <= bindparam("now"))
+    .distinct()
+    .limit(bindparam("limit"))
+)
 
 
 def overdue_holds(connection: Connection, now: int, limit: int) -> list[tuple[str, str]]:
     """Dossiers (gemeente, kenmerk) with a message that has waited long enough."""
-    rows = connection.execute(
-        select(dossier.c.gemeente, dossier.c.kenmerk)
-        .join(message, message.c.dossier_id == dossier.c.id)
-        .where(message.c.hold_until <= now)
-        .distinct()
-        .limit(limit)
-    )
+    rows = connection.execute(_OVERDUE_HOLDS, {"now": now, "limit": limit})
     return [(row.gemeente, row.kenmerk) for row in rows]

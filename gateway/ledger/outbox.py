@@ -6,9 +6,9 @@ The feed's number is given after commit by one gateway at a time, so a reader of
 from collections.abc import Sequence
 
 from msgspec import Struct, structs
-from sqlalchemy import BigInteger, Connection, func, select, text, update
+from sqlalchemy import BigInteger, Connection, bindparam, func, select, text, update
 
-from gateway.ledger.among import among
+from gateway.ledger.among import among, among_given
 from gateway.ledger.bulk import insert_rows, update_rows
 from gateway.ledger.schema import dossier, outbox
 
@@ -50,16 +50,10 @@ def take_events(connection: Connection, limit: int, now: int, again_at: int | No
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _NUMBERING_LOCK})
-    rows = connection.execute(
-        select(outbox.c.id, outbox.c.nr, outbox.c.name, outbox.c.gemeente, outbox.c.sealed, dossier.c.key)
-        .outerjoin(dossier, dossier.c.id == outbox.c.dossier_id)
-        .where(outbox.c.next_at <= now)
-        .order_by(outbox.c.next_at, outbox.c.id)
-        .limit(limit)
-    ).all()
+    rows = connection.execute(_DUE, {"now": now, "limit": limit}).all()
     if not rows:
         return []
-    last: int = connection.execute(select(func.coalesce(func.max(outbox.c.nr), 0, type_=BigInteger))).scalar_one()
+    last: int = connection.execute(_LAST_NUMBER).scalar_one()
     taken = []
     for row in rows:
         nr = row.nr
@@ -72,8 +66,19 @@ def take_events(connection: Connection, limit: int, now: int, again_at: int | No
     return taken
 
 
+_DUE = (
+    select(outbox.c.id, outbox.c.nr, outbox.c.name, outbox.c.gemeente, outbox.c.sealed, dossier.c.key)
+    .outerjoin(dossier, dossier.c.id == outbox.c.dossier_id)
+    .where(outbox.c.next_at <= bindparam("now"))
+    .order_by(outbox.c.next_at, outbox.c.id)
+    .limit(bindparam("limit"))
+)
+_LAST_NUMBER = select(func.coalesce(func.max(outbox.c.nr), 0, type_=BigInteger))
+_PUBLISHED = update(outbox).where(among_given(outbox.c.id, "ids")).values(next_at=None)
+
+
 def published(connection: Connection, ids: Sequence[str]) -> None:
-    connection.execute(update(outbox).where(among(outbox.c.id, ids)).values(next_at=None))
+    connection.execute(_PUBLISHED, {"ids": list(ids)})
 
 
 def next_event_due(connection: Connection) -> int | None:

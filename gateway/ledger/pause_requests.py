@@ -173,10 +173,11 @@ def warn(connection: Connection, now: int, limit: int, tell: Callable[[Reference
 
 def next_due(connection: Connection) -> int | None:
     """When the next request will have waited too long (epoch µs)."""
-    earliest: int | None = connection.scalar(
-        select(func.min(pause_request.c.due_at)).where(pause_request.c.due_at.is_not(None))
-    )
+    earliest: int | None = connection.scalar(_NEXT_DUE)
     return earliest
+
+
+_NEXT_DUE = select(func.min(pause_request.c.due_at)).where(pause_request.c.due_at.is_not(None))
 
 
 def request_with(

@@ -12,6 +12,7 @@ refusal  input that was refused or quarantined           creditor_entry   the re
 spool    the embedded queue                              callback         replay protection of signed answers
 pause_request  from the pauzeknop                        closed_lane      channels whose peer is gone for good
 operator_act ── operator_act_item                        what people had sent again, or put back
+lane     who sends to a creditor on a channel, its rests  gateway          those that live, by the database's own clock
 """
 
 from sqlalchemy import (
@@ -112,6 +113,7 @@ Index("ix_delivery_dossier", delivery.c.dossier_id, delivery.c.creditor)
 Index("ix_delivery_message", delivery.c.message_id)
 for _name, _columns, _where in (
     ("due", ("creditor", "channel", "next_action_at"), "next_action_at IS NOT NULL AND waits_for IS NULL"),
+    ("new", ("creditor", "channel", "next_action_at"), "state = 'in_wachtrij' AND waits_for IS NULL"),
     ("waits_for", ("waits_for",), "waits_for IS NOT NULL"),
     ("open", ("creditor", "channel"), "state IN ('afgeleverd', 'ontvangen')"),
     ("stands", ("stands",), "stands IS NOT NULL"),
@@ -339,6 +341,27 @@ closed_lane = Table(
     Column("creditor", Text, primary_key=True),
     Column("channel", Text, primary_key=True),
     Column("at", BigInteger, nullable=False),
+)
+
+lane = Table(
+    "lane",
+    metadata,
+    Column("creditor", Text, primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("owner", Text),  # the gateway that sends on it, while that one lives; null: nobody, or the only one there is
+    Column("fence", BigInteger, nullable=False),  # one higher with each owner; a claim names it
+    Column("held_until", BigInteger, nullable=False),  # the peer asked to be left alone until then
+    Column("deaths", Integer, nullable=False),  # failed probes in a row, and the death before them; 0: it is alive
+    Column("dead_until", BigInteger, nullable=False),
+    Column("fresh_since", BigInteger, nullable=False),  # when it last came to life
+)
+
+gateway = Table(
+    "gateway",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("lease_until", BigInteger, nullable=False),  # on the database's clock: until then it owns its lanes
+    Column("stays", Boolean, nullable=False),  # false: it is ending, and takes no lanes any more
 )
 
 spool = Table(

@@ -1,6 +1,7 @@
 """Settling: the results of attempts and what was decided on them, in one transaction per batch.
 
-A result that comes with an old fencing token is kept as evidence and moves nothing.
+A result that comes with an old fencing token is kept as evidence and moves nothing. A result that is on record already
+(its batch was committed, and the answer to the COMMIT was lost) changes nothing.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from gateway.core.outcome import Proof
 from gateway.ledger.agenda import nudge_dossiers
 from gateway.ledger.among import among
 from gateway.ledger.bulk import insert_rows, update_rows, update_various_rows
+from gateway.ledger.lanes import Rest, keep_rests
 from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.queue import Lane, release_next
 from gateway.ledger.schema import attempt, closed_lane, delivery, evidence, transition
@@ -124,11 +126,20 @@ def _move(result: Result, happening: Happening, before: State, after: State) -> 
     }
 
 
-def settle(connection: Connection, results: Sequence[Result], decide: Callable[[Locked], Settlement]) -> list[Lane]:
-    """Record the results of attempts and what follows from them; returns the lanes that now have new work."""
+def settle(
+    connection: Connection,
+    results: Sequence[Result],
+    decide: Callable[[Locked], Settlement],
+    rests: Mapping[Lane, Rest] | None = None,
+) -> list[Lane]:
+    """Record the results of attempts and what follows from them, also for their lanes (`rests`); returns the lanes that
+    now have new work."""
     rows = _lock(connection, [result.id for result in results])
+    recorded = _recorded(connection, results, rows)
     writes = _Writes()
     for result in results:
+        if (result.id, result.fence) in recorded:
+            continue
         row = rows[result.id]
         stale = row.fence != result.fence
         writes.attempts.append(_ended(result, stale))
@@ -142,6 +153,7 @@ def settle(connection: Connection, results: Sequence[Result], decide: Callable[[
         insert_rows(connection, evidence, writes.evidence)
     at = results[0].finished_at
     _close_lanes(connection, writes.closed, at)
+    keep_rests(connection, rests or {})
     nudge_dossiers(connection, writes.nudged, at)
     add_events(connection, writes.events)
     add_tasks(connection, writes.tasks)
@@ -151,6 +163,20 @@ def settle(connection: Connection, results: Sequence[Result], decide: Callable[[
 def _locked(row: Any) -> Locked:
     fields = {name: getattr(row, name) for name in Locked.__struct_fields__}
     return Locked(**fields | {"state": State(row.state), "stands": State(row.stands) if row.stands else None})
+
+
+def _recorded(connection: Connection, results: Sequence[Result], rows: Mapping[str, Any]) -> set[tuple[str, int]]:
+    """Those that were settled before: their claim has no holder any more, or is an old one whose attempt has ended."""
+    settled = {(one.id, one.fence) for one in results if rows[one.id].fence == one.fence and not rows[one.id].owner}
+    old = {(one.id, one.fence) for one in results if rows[one.id].fence != one.fence}
+    if not old:
+        return settled
+    ended = connection.execute(
+        select(attempt.c.delivery_id, attempt.c.nr).where(
+            among(attempt.c.delivery_id, [id_ for id_, _ in old]), attempt.c.outcome.is_not(None)
+        )
+    )
+    return settled | (old & {(row.delivery_id, row.nr) for row in ended})
 
 
 def _ended(result: Result, stale: bool) -> dict[str, object]:
@@ -165,8 +191,8 @@ def _ended(result: Result, stale: bool) -> dict[str, object]:
     }
 
 
-_LOCKED = ("id", "dossier_id", "creditor", "state", "fence", "tries", "channel", "channel_since", "proof", "reference",
-           "handed_over_at", "received_at", "stands", "answered_at", "decision")  # fmt: skip
+_LOCKED = ("id", "dossier_id", "creditor", "state", "fence", "owner", "tries", "channel", "channel_since", "proof",
+           "reference", "handed_over_at", "received_at", "stands", "answered_at", "decision")  # fmt: skip
 
 
 def _lock(connection: Connection, ids: Sequence[str]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Bringing the ledger's schema to the current version, and telling which version it has."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -28,5 +29,10 @@ def upgrade(connection: Connection) -> None:
 
 
 def is_current(connection: Connection) -> bool:
-    head = ScriptDirectory.from_config(migrations()).get_current_head()
-    return MigrationContext.configure(connection).get_current_revision() == head
+    return MigrationContext.configure(connection).get_current_revision() == _head()
+
+
+@cache
+def _head() -> str | None:
+    """What this program asks for; finding it out means reading every migration."""
+    return ScriptDirectory.from_config(migrations()).get_current_head()

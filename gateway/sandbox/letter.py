@@ -6,7 +6,7 @@ ToUnicode map, strings in parentheses).
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 _OBJECT: Final = re.compile(rb"(\d+) 0 obj\s+(.*?)\s*(?:endobj|stream\r?\n)", re.DOTALL)
@@ -15,7 +15,6 @@ _FONT_NAME: Final = re.compile(rb"/(f\d+) (\d+) 0 R")
 _UNICODE_MAP: Final = re.compile(rb"/ToUnicode (\d+) 0 R")
 _GLYPH: Final = re.compile(rb"<([0-9A-F]{4})> <([0-9A-F]+)>")
 _SHOWN: Final = re.compile(rb"/(f\d+) [\d.]+ Tf.*?\[(.*?)\]TJ", re.DOTALL)
-_STRING: Final = re.compile(rb"\(((?:\\.|[^\\)])*)\)", re.DOTALL)
 _ESCAPE: Final = re.compile(rb"\\([0-7]{1,3}|.)", re.DOTALL)
 _LETTERS: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
 _CODE: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{4} [0-9A-HJKMNP-TV-Z]{4}")
@@ -34,10 +33,29 @@ def lines(letter: bytes) -> list[str]:
     fonts = _fonts(objects)
     pages = [content for head, content in objects.values() if b" Tf" in content and b"/Type" not in head]
     return [
-        "".join(_text(string, fonts.get(font, {})) for string in _STRING.findall(shown))
+        "".join(_text(string, fonts.get(font, {})) for string in _strings(shown))
         for page in pages
         for font, shown in _SHOWN.findall(page)
     ]
+
+
+def _strings(shown: bytes) -> Iterator[bytes]:
+    """What stands in parentheses; within a string they come escaped, or as they are where they balance (7.3.4.2)."""
+    depth = start = place = 0
+    while place < len(shown):
+        match shown[place : place + 1]:
+            case b"\\":
+                place += 1
+            case b"(":
+                start = start if depth else place + 1
+                depth += 1
+            case b")":
+                depth -= 1
+                if depth == 0:
+                    yield shown[start:place]
+            case _:
+                pass
+        place += 1
 
 
 def _stream(letter: bytes, found: re.Match[bytes]) -> bytes:

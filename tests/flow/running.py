@@ -22,10 +22,13 @@ from sqlalchemy import Connection, Row, Select, Table, select
 
 import schemas
 from gateway.app import Gateway
+from gateway.clock import Clock
 from gateway.config import read_config
 from gateway.core.notice import Sender
+from gateway.core.retry import Policy
 from gateway.events import Events
 from gateway.intake import Arrival, Verdict
+from gateway.invariants import Circumstances, Finding, verify
 from gateway.ledger import schema
 from gateway.ledger.engine import Ledger, LedgerAway
 from gateway.pki import DevPki, make_dev_pki
@@ -215,6 +218,11 @@ class Town:
             except LedgerAway:  # a test took it away and gave it back
                 await asyncio.sleep(0.05)
 
+    async def broken(self) -> Sequence[Finding]:
+        """Invariants of the ledger that do not hold."""
+        found = await self.ledger.run(verify, Circumstances(Clock().micros(), Policy(0.05, 0.2)))
+        return [finding for finding in found if finding.broken]
+
     # -- waiting ----------------------------------------------------------------------------------------------------
 
     async def until(self, look: Callable[[], Awaitable[T]], within: float = PATIENCE) -> T:
@@ -295,6 +303,7 @@ async def running(
             await town.start(change, is_ready=is_ready)
             yield town
             assert [fault for event in await town.events() for fault in event_faults(event)] == []
+            assert await town.broken() == []
         finally:
             await town.stop()
             await town.ledger.aclose()

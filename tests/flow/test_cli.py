@@ -31,9 +31,18 @@ from tests.flow.desk import NOTICE, pause_request
 from tests.servers import free_port
 
 KENNISGEVING = Path(sys.executable).with_name("kennisgeving")
-ABSENT_YET = ("bewijs", "adapter", "sandbox", "simulate")
+ABSENT_YET = ("bewijs", "adapter", "sandbox")
 HELPS = (
-    *(["demo"], ["serve"], ["check"], ["validate"], ["publish"], ["schuldeisers", "apply"], ["schuldeisers", "list"]),
+    *(
+        ["demo"],
+        ["simulate"],
+        ["serve"],
+        ["check"],
+        ["validate"],
+        ["publish"],
+        ["schuldeisers", "apply"],
+        ["schuldeisers", "list"],
+    ),
     *(["dossier", "show"], ["bezorging", "list"], ["bezorging", "show"], ["certs", "dev"]),
     *(["werkbak", "list"], ["werkbak", "show"], ["werkbak", "done"], ["werkbak", "assign"]),
     *(["overzicht", "schuldeisers"], ["overzicht", "gemeenten"]),

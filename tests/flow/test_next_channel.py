@@ -15,7 +15,7 @@ from gateway.core.standard_webhooks import sign, signing_key
 from tests.flow.desk import notice
 from tests.flow.running import Town, neighbour, running
 
-SOON = {"uitwijken_na": "0.3 s"}
+SOON = "0.3 s"
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def overlapping(attempts: Sequence[Any]) -> list[tuple[Any, Any]]:
 async def test_never_two_channels_at_once_and_never_back_to_the_former(
     ledger_url: str, tmp_path: Path, fault: str
 ) -> None:
-    creditor = neighbour("energie", "webhook", "sftp", **SOON)
+    creditor = neighbour("energie", "webhook", "sftp", uitwijken_na=SOON)
     async with running(tmp_path, ledger_url, [creditor], tempo={"antwoord_binnen": "0.5 s"}) as town:
         window = town.webhooks["energie"]
         way = window.answers_with(503) if fault == "answers_503" else getattr(window, fault)()
@@ -55,7 +55,7 @@ async def test_never_two_channels_at_once_and_never_back_to_the_former(
 @pytest.mark.parametrize("over", ["webhook", "sftp"])
 async def test_an_answer_counts_over_whichever_channel_it_comes(sqlite_url: str, tmp_path: Path, over: str) -> None:
     sftp = "sftp:answers" if over == "sftp" else "sftp"
-    async with running(tmp_path, sqlite_url, [neighbour("energie", "webhook", sftp, **SOON)]) as town:
+    async with running(tmp_path, sqlite_url, [neighbour("energie", "webhook", sftp, uitwijken_na=SOON)]) as town:
         async with town.webhooks["energie"].drops_reply():  # it has the message, and we do not know
             await town.send(notice("SHV-1", 1, "energie"))
             (row,) = await town.hand_over()
@@ -82,6 +82,8 @@ async def _calls_back(town: Town, delivery: str) -> int:
         "Content-Type": "application/json",
     }
     url = f"{town.url}/v1/antwoorden/energie"
-    async with aiohttp.ClientSession() as session:
-        async with session.post(url, data=body, headers=headers, ssl=town.anchor) as response:
-            return response.status
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url, data=body, headers=headers, ssl=town.anchor) as response,
+    ):
+        return response.status

@@ -1,0 +1,153 @@
+"""Seeded bugs (guarantee: teeth), put into a gateway of the campaign only: each must turn it red."""
+
+import importlib
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from aiohttp import web
+from aiormq.abc import DeliveredMessage
+from msgspec import structs
+from sqlalchemy import Connection
+
+from adapters.webhook.adapter import WebhookLink
+from gateway import amqp
+from gateway.contract import DeliveryId, Inbound, Outcome, Parcel
+from gateway.dispatch import Dispatch
+from gateway.http.answers import AnswerPages
+from gateway.ids import uuid7
+from gateway.intake import Arrival, Intake, Read
+from gateway.ledger import engine, evidence, settle
+from gateway.ledger.queue import Claimed
+from gateway.ledger.settle import Locked, Result, Settlement
+from gateway.log import logger
+
+log = logger(__name__)
+
+
+def ack_before_commit() -> None:
+    take = amqp._Session._settle
+
+    async def settle_early(self: amqp._Session, batch: list[DeliveredMessage]) -> None:
+        tag = batch[-1].delivery_tag
+        underlay = await self._underlay()
+        if tag is not None:
+            await underlay.basic_ack(tag, multiple=True)
+        self._underlay = _without_ack(underlay)  # type: ignore[method-assign]
+        await take(self, batch)
+        del self._underlay
+
+    amqp._Session._settle = settle_early  # type: ignore[method-assign]
+
+
+def _without_ack(underlay: Any) -> Callable[[], Any]:
+    """The channel, deaf to the acknowledgement that comes in its proper place."""
+
+    async def ignore(*_: object, **__: object) -> None:
+        return None
+
+    async def channel() -> Any:
+        return SimpleNamespace(
+            basic_ack=ignore, basic_consume=underlay.basic_consume, basic_cancel=underlay.basic_cancel
+        )
+
+    return channel
+
+
+def synchronous_off() -> None:
+    settings = engine._sqlite_settings
+
+    def careless(connection: sqlite3.Connection, _record: object) -> None:
+        settings(connection, _record)
+        connection.execute("PRAGMA synchronous=OFF").close()
+
+    engine._sqlite_settings = careless
+
+
+def no_fencing() -> None:
+    """Whoever comes with a result is believed, whatever its token."""
+    lock, settle_all = settle._lock, settle.settle
+    tokens: dict[str, int] = {}
+
+    def believing(connection: Connection, ids: Sequence[str]) -> dict[str, Any]:
+        rows = lock(connection, ids)
+        return {
+            id_: SimpleNamespace(**{**row._mapping, "fence": tokens[id_], "owner": "x"}) for id_, row in rows.items()
+        }
+
+    def unfenced(
+        connection: Connection, results: Sequence[Result], decide: Callable[[Locked], Settlement]
+    ) -> list[tuple[str, str]]:
+        tokens.update({result.id: result.fence for result in results})
+        return settle_all(connection, results, decide)
+
+    unfenced.__module__, unfenced.__name__ = settle_all.__module__, settle_all.__name__
+    settle._lock = believing
+    setattr(importlib.import_module("gateway.dispatch"), "settle", unfenced)  # noqa: B010 - its own name for it
+
+
+def key_per_attempt() -> None:
+    send = WebhookLink.send
+
+    async def send_with_new_key(self: WebhookLink, parcel: Parcel) -> Outcome:
+        return await send(self, structs.replace(parcel, delivery=DeliveryId(uuid7(0))))
+
+    WebhookLink.send = send_with_new_key  # type: ignore[method-assign]
+
+
+def render_on_retry() -> None:
+    prepare = Dispatch._prepare
+
+    def prepare_anew(self: Dispatch, claimed: Claimed) -> None:
+        prepare(self, structs.replace(claimed, frozen=None))
+
+    Dispatch._prepare = prepare_anew  # type: ignore[method-assign]
+
+
+def get_confirms() -> None:
+    show = AnswerPages.show
+
+    async def show_and_confirm(self: AnswerPages, request: web.Request) -> web.Response:
+        token_hash = self._token_hash(request)
+        page = await self._ledger.run(evidence.page, token_hash)
+        if page is not None:
+            answer = b'{"soort":"pauze_ingesteld","totEnMet":"2099-01-01"}'
+            source = f"klik:{token_hash.hex()}"
+            delivery = DeliveryId(page.delivery_id)
+            await self._receipts.receive(Inbound("answer", page.creditor, delivery, source, answer, answer))
+        return await show(self, request)
+
+    AnswerPages.show = show_and_confirm  # type: ignore[method-assign]
+
+
+def no_dead_letters() -> None:
+    arguments = {"x-queue-type": "quorum", "x-overflow": "reject-publish"}
+    amqp.Topology.intake_arguments = property(lambda _: arguments)  # type: ignore[assignment,method-assign]
+
+
+def bsn_in_log() -> None:
+    read = Intake._read
+
+    def read_aloud(self: Intake, arrival: Arrival) -> Read:
+        body = arrival.body.decode(errors="replace")
+        at = body.find('"bsn"')
+        log.warning("message_read", melding=body[at : at + 30])
+        return read(self, arrival)
+
+    Intake._read = read_aloud  # type: ignore[method-assign]
+
+
+BUGS: Mapping[str, Callable[[], None]] = {
+    bug.__name__: bug
+    for bug in (
+        ack_before_commit,
+        synchronous_off,
+        no_fencing,
+        key_per_attempt,
+        render_on_retry,
+        get_confirms,
+        no_dead_letters,
+        bsn_in_log,
+    )
+}

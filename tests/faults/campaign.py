@@ -1,0 +1,105 @@
+"""The faults by name, how much of each a run takes, and the run itself."""
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from tests.faults import disks, inputs, kills, mix, network, outages
+from tests.faults.grounds import Grounds
+from tests.faults.scene import Figures
+
+
+class Effort(NamedTuple):
+    """How much is done. `kills` of the gateway in F1, `servers`: of RabbitMQ and PostgreSQL each, `minutes` of F24."""
+
+    kills: int
+    servers: int
+    minutes: float
+    only: frozenset[str] = frozenset()
+    """Empty: every fault."""
+
+
+FULL = Effort(1000, 20, 20.0)
+CI = Effort(60, 2, 1.0)
+QUICK = Effort(16, 1, 0.0, frozenset({"F1", "F2", "F6", "F15", "F16"}))
+Run = Callable[[Grounds, int, Effort], Awaitable[list[Figures]]]
+
+
+class Fault(NamedTuple):
+    title: str
+    run: Run
+
+
+FAULTS: Mapping[str, Fault] = {
+    "F1": Fault("gateway killed anywhere", lambda g, seed, much: kills.anywhere(g, seed, much.kills)),
+    "F2": Fault("killed between send and record", lambda g, seed, much: kills.between_send_and_record(g, seed)),
+    "F3": Fault("RabbitMQ killed", lambda g, seed, much: outages.broker(g, seed, much.servers)),
+    "F4": Fault("delivery limit reached", lambda g, seed, much: outages.delivery_limit(g, seed)),
+    "F5": Fault("PostgreSQL killed", lambda g, seed, much: outages.database(g, seed, much.servers * 3 // 2)),
+    "F6": Fault("answers to COMMIT lost", lambda g, seed, much: network.commits_lost(g, seed, 30 + much.servers * 3)),
+    "F7": Fault("power cut", lambda g, seed, much: disks.power_cut(g, seed)),
+    "F8": Fault("disk full", lambda g, seed, much: disks.full(g, seed)),
+    "F10": Fault("creditors slow, hostile (with F11)", lambda g, seed, much: network.bad_creditors(g, seed)),
+    "F14": Fault("answer files half written", lambda g, seed, much: inputs.half_files(g, seed)),
+    "F15": Fault("poison messages", lambda g, seed, much: inputs.poisoned(g, seed)),
+    "F16": Fault("duplicates at two gateways", lambda g, seed, much: inputs.duplicates(g, seed)),
+    "F17": Fault("out of order", lambda g, seed, much: inputs.out_of_order(g, seed)),
+    "F18": Fault("bodies of 10 MB", lambda g, seed, much: inputs.large(g, seed)),
+    "F19": Fault("partitions", lambda g, seed, much: network.partitions(g, seed)),
+    "F20": Fault("a creditor down for long", lambda g, seed, much: network.creditor_down(g, seed)),
+    "F21": Fault("gateway frozen past its lease", lambda g, seed, much: network.frozen(g, seed)),
+    "F24": Fault("two at a time", lambda g, seed, much: mix.mixed(g, seed, much.minutes)),
+}
+
+
+def chosen(names: Iterable[str], effort: Effort) -> Iterator[str]:
+    wanted = {name.upper() for name in names} or effort.only or set(FAULTS)
+    yield from (name for name in FAULTS if name in wanted)
+
+
+async def carry_out(
+    grounds: Grounds,
+    names: Iterable[str],
+    seed: int,
+    effort: Effort,
+    tell: Callable[[str], None],
+    note: Callable[[list[Figures]], None],
+) -> list[Figures]:
+    """Every fault by itself: one that cannot be carried out is told, and counts as broken where it broke off. `note`
+    gets all rounds so far after each."""
+    rounds: list[Figures] = []
+    for name in names:
+        tell(f"{name:<4}{FAULTS[name].title} (seed {seed})")
+        began = time.monotonic()
+        found = await _one(grounds, name, seed, effort)
+        rounds += found
+        for figures in found:
+            tell(_line(figures))
+        tell(f"    {time.monotonic() - began:.0f} s")
+        note(rounds)
+    return rounds
+
+
+async def _one(grounds: Grounds, name: str, seed: int, effort: Effort) -> list[Figures]:
+    try:
+        return await FAULTS[name].run(grounds, seed, effort)
+    except disks.MountRefused as why:
+        return [Figures(name, notes=[f"SKIPPED: this machine mounts nothing ({why})"])]
+    except Exception as why:  # noqa: BLE001 - the other faults are to be seen too, and this one is red
+        return [Figures(name, faults=[f"{type(why).__name__}: {why}"])]
+
+
+def _line(figures: Figures) -> str:
+    killed = ", ".join(f"{number} × {what}" for what, number in sorted(figures.kills.items())) or "nothing killed"
+    again = sum(figures.duplicates.values())
+    line = (
+        f"    {figures.engine or '-':<11}{killed}; {figures.notices} messages, {figures.deliveries} deliveries, "
+        f"{again} seen again, {figures.losses} lost; at rest after {figures.recovery:.1f} s"
+    )
+    notes = [f"      {note}" for note in figures.notes]
+    wrong = [f"      WRONG: {fault}" for fault in figures.faults]
+    broken = [
+        f"      BROKEN {one.invariant}: {one.what}: {len(one.broken)} of {one.checked}: {', '.join(one.broken[:4])}"
+        for one in figures.broken
+    ]
+    return "\n".join([line, *notes, *wrong, *broken])

@@ -1,0 +1,114 @@
+"""The process that gateways are born from: everything is imported once, and each gateway is a fork that then serves.
+
+    python -m tests.faults.gateway        one order per line on standard input, the pid of each birth on standard output
+
+A gateway so born is a process of its own, with its own connections, log and end; only the second that Python takes to
+import it is saved, which a thousand deaths would not have otherwise. Crash points and seeded bugs are put in after the
+fork: `kennisgeving serve` knows of neither.
+"""
+
+import importlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from gateway.__main__ import run
+from gateway.core import agenda
+from gateway.core.lane import SECOND
+from tests.faults import points, trace
+
+IN_DOUBT_FOR = 6 * SECOND
+"""Two minutes in life: how long a withdrawal waits for an attempt that a killed gateway never ended."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """`point` is reached `hit` times and then the gateway dies; `note` says where it did, `code` gets its exit code.
+    `trace` gets what was committed and acknowledged;
+    `bugs` are names of `tests.faults.bugs`."""
+
+    config: str
+    log: str
+    note: str
+    code: str
+    trace: str
+    point: str = ""
+    hit: int = 1
+    bugs: tuple[str, ...] = ()
+
+
+def main() -> None:
+    _import_everything()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel takes the dead away
+    for line in sys.stdin:
+        order = Order(**json.loads(line))
+        pid = os.fork()
+        if pid == 0:
+            _live(order)
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
+
+
+def _import_everything() -> None:
+    """Also what `serve` imports when it is needed."""
+    for adapter in entry_points(group="kennisgeving.adapters"):
+        adapter.load()
+    lazily = (
+        "gateway.cli.serve",
+        "gateway.amqp",
+        "gateway.ledger.upgrade",
+        "sqlalchemy.dialects.sqlite",
+        "asyncpg",
+        "uvloop",
+        "alembic.ddl",
+    )
+    for name in (*lazily, "sqlalchemy.dialects.postgresql.asyncpg", "tests.faults.bugs"):
+        importlib.import_module(name)
+
+
+def _live(order: Order) -> None:
+    """Be a gateway; never returns."""
+    code = 70
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()
+        _redirect(order.log)
+        agenda.IN_DOUBT_FOR = IN_DOUBT_FOR
+        _plant(order.bugs)
+        trace.keep(Path(order.trace))
+        if order.point:
+            points.arm(order.point, order.hit, Path(order.note))
+        code = run(["serve", "--config", order.config])
+    except BaseException as why:  # noqa: BLE001 - a fork may never come back to the loop of its parent
+        sys.stderr.write(f"{type(why).__name__}: {why}\n")
+    finally:
+        sys.stderr.flush()
+        Path(order.code).write_text(str(code))
+        os._exit(code)
+
+
+def _redirect(log: str) -> None:
+    null, file = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.dup2(null, 0)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+
+
+def _plant(bugs: Iterable[str]) -> None:
+    from tests.faults.bugs import BUGS  # noqa: PLC0415 - the crash points need none
+
+    for name in bugs:
+        BUGS[name]()
+
+
+def written(order: Order) -> str:
+    return json.dumps(asdict(order)) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""F24: two faults at a time, drawn at random, for as many minutes as wanted; the seed says which."""
+
+import asyncio
+import random
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from tests.faults.grounds import Grounds
+from tests.faults.hostile import MODES
+from tests.faults.points import POINTS
+from tests.faults.proxy import Proxy
+from tests.faults.scene import Figures, Scene, open_scene
+
+ROUND = 75.0
+"""Seconds between two verdicts."""
+Trouble = Callable[[Scene, random.Random], Awaitable[None]]
+
+
+async def mixed(grounds: Grounds, seed: int, minutes: float) -> list[Figures]:
+    chance, rounds = random.Random(seed), list[Figures]()
+    until = time.monotonic() + minutes * 60
+    while time.monotonic() < until:
+        proxied = ["ledger", "broker"]
+        async with open_scene(grounds, "F24", "postgresql", chance.randrange(10**6), proxied=proxied) as scene:
+            await scene.start(scene.gateways[1])
+            keepers = [asyncio.create_task(_kept_alive(scene, nr)) for nr in (0, 1)]
+            try:
+                await _troubles(scene, chance, min(ROUND, until - time.monotonic()))
+            finally:
+                for keeper in keepers:
+                    keeper.cancel()
+                await asyncio.gather(*keepers, return_exceptions=True)
+            rounds.append(await scene.end())
+    return rounds
+
+
+async def _troubles(scene: Scene, chance: random.Random, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pair = chance.sample(sorted(TROUBLES), 2)
+        scene.figures.notes.append(" + ".join(pair))
+        for _ in range(4):
+            scene.send(scene.load.dossier())
+        await asyncio.gather(*(TROUBLES[name](scene, chance) for name in pair))
+
+
+async def _kept_alive(scene: Scene, nr: int) -> None:
+    """As a supervisor would."""
+    gateway = scene.gateways[nr]
+    while True:
+        if not gateway.runs:
+            gateway.died_at()
+            await gateway.start(bugs=scene.bugs)
+        await asyncio.sleep(0.1)
+
+
+async def _gateway_dies(scene: Scene, chance: random.Random) -> None:
+    gateway = chance.choice(scene.gateways)
+    for _ in range(3):
+        await asyncio.sleep(chance.uniform(0.3, 1.5))
+        await gateway.kill()
+        scene.figures.count_kill("gateway", "elsewhere")
+
+
+async def _gateway_comes_to_a_point(scene: Scene, chance: random.Random) -> None:
+    gateway = chance.choice(scene.gateways)
+    await gateway.kill()
+    scene.figures.count_kill("gateway", "elsewhere")
+    await gateway.start(chance.choice(sorted(POINTS)), chance.randint(1, 3), scene.bugs)
+    if await gateway.died(3):
+        scene.figures.count_kill("gateway", gateway.died_at())
+
+
+async def _gateway_stands_still(scene: Scene, chance: random.Random) -> None:
+    gateway = chance.choice(scene.gateways)
+    gateway.signal(signal.SIGSTOP)
+    scene.figures.count_kill("stopped")
+    await asyncio.sleep(chance.uniform(1, 5))
+    gateway.signal(signal.SIGCONT)
+
+
+async def _broker_dies(scene: Scene, _: random.Random) -> None:
+    await asyncio.to_thread(scene.grounds.rabbitmq.kill)
+    scene.figures.count_kill("rabbitmq")
+    await asyncio.to_thread(scene.grounds.rabbitmq.start)
+
+
+async def _database_dies(scene: Scene, _: random.Random) -> None:
+    await asyncio.to_thread(scene.grounds.postgres.crash)
+    scene.figures.count_kill("postgresql")
+    await asyncio.to_thread(scene.grounds.postgres.start)
+
+
+async def _spoil(proxy: Proxy, chance: random.Random, weathers: list[dict[str, object]]) -> None:
+    weather = chance.choice(weathers)
+    async with proxy.spoiled(**weather):
+        if "refuses" in weather:
+            proxy.cut()
+        await asyncio.sleep(chance.uniform(2, 5))
+    if not weather.keys() & {"latency", "lost_commits"}:
+        proxy.cut()
+
+
+async def _ledger_cut_off(scene: Scene, chance: random.Random) -> None:
+    lost: dict[str, object] = {"lost_commits": 0.3}
+    await _spoil(scene.grounds.to_ledger, chance, [{"deaf": True}, {"mute": True}, {"refuses": True}, lost, lost])
+
+
+async def _broker_cut_off(scene: Scene, chance: random.Random) -> None:
+    await _spoil(scene.grounds.to_broker, chance, [{"deaf": True}, {"mute": True}, {"refuses": True}])
+
+
+async def _line_is_bad(scene: Scene, chance: random.Random) -> None:
+    weathers: list[dict[str, object]] = [{"latency": 0.5}, {"rate": 200}, {"cut_after": 2500}, {"refuses": True}]
+    await _spoil(scene.grounds.to_creditor, chance, weathers)
+
+
+async def _creditor_is_hostile(scene: Scene, chance: random.Random) -> None:
+    await scene.grounds.neighbours.order("hostile", chance.choice(MODES))
+    await asyncio.sleep(chance.uniform(2, 4))
+    await scene.grounds.neighbours.order("hostile", "agrees")
+
+
+async def _everything_comes_twice(scene: Scene, chance: random.Random) -> None:
+    for _ in range(chance.randint(2, 4)):
+        scene.send(scene.load.dossier(), copies=4)
+    await asyncio.sleep(2)
+
+
+TROUBLES: Mapping[str, Trouble] = {
+    "gateway killed": _gateway_dies,
+    "gateway killed at a point": _gateway_comes_to_a_point,
+    "gateway stopped": _gateway_stands_still,
+    "broker killed": _broker_dies,
+    "database killed": _database_dies,
+    "ledger cut off": _ledger_cut_off,
+    "broker cut off": _broker_cut_off,
+    "bad line to a creditor": _line_is_bad,
+    "hostile creditor": _creditor_is_hostile,
+    "duplicates": _everything_comes_twice,
+}

@@ -1,0 +1,141 @@
+"""Gateways as the campaign has them: born from one process, killed at a point or at any moment, stopped, frozen."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.faults.gateway import Order, written
+
+BORN_WITHIN = 30.0
+STOPS_WITHIN = 40.0
+GROWN_UP = 2.5
+
+
+class Nursery:
+    """`async with Nursery() as nursery`: the process that forks them. Leaving ends it, not the gateways."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._turn = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        pipe = asyncio.subprocess.PIPE
+        command = [sys.executable, "-m", "tests.faults.gateway"]
+        self._process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, start_new_session=True)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._process.wait()
+
+    async def bear(self, order: Order) -> int:
+        """The pid of a new gateway."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        async with self._turn, asyncio.timeout(BORN_WITHIN):
+            self._process.stdin.write(written(order).encode())
+            await self._process.stdin.drain()
+            return int(await self._process.stdout.readline())
+
+
+class GatewayEnded(Exception):
+    """A gateway ended although nobody asked it to; the text has the last lines of its log."""
+
+
+class Gateway:
+    """One installation, with one process at a time."""
+
+    def __init__(self, nursery: Nursery, directory: Path, name: str) -> None:
+        self.name = name
+        self.config = directory / f"{name}.toml"
+        self.log = directory / f"{name}.log"
+        self.log.touch()
+        self.note = directory / f"{name}.point"
+        self.trace = directory / f"{name}.trace"
+        self.trace.touch()
+        self._code = directory / f"{name}.code"
+        self._nursery = nursery
+        self._pid = 0
+        self._born = 0.0
+        self._pidfd: int | None = None
+        self._dead = asyncio.Event()
+
+    async def start(self, point: str = "", hit: int = 1, bugs: Sequence[str] = ()) -> None:
+        """A new process; without waiting until it is ready."""
+        for path in (self.note, self._code):
+            path.unlink(missing_ok=True)
+        config, log, note, code, trace = map(str, (self.config, self.log, self.note, self._code, self.trace))
+        self._pid = pid = await self._nursery.bear(Order(config, log, note, code, trace, point, hit, tuple(bugs)))
+        self._dead = asyncio.Event()
+        self._born = time.monotonic()
+        try:
+            self._pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:  # quick work
+            self._dead.set()
+            return
+        asyncio.get_running_loop().add_reader(self._pidfd, self._end)
+
+    def _end(self) -> None:
+        if self._pidfd is not None:
+            asyncio.get_running_loop().remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = None
+        self._dead.set()
+
+    @property
+    def runs(self) -> bool:
+        return self._pidfd is not None
+
+    async def died(self, within: float) -> bool:
+        """Whether it ended in so many seconds."""
+        try:
+            async with asyncio.timeout(within):
+                await self._dead.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def died_at(self) -> str:
+        """The crash point at which it died; "": elsewhere. Raises GatewayEnded where nobody killed it."""
+        if self.note.exists():
+            return self.note.read_text()
+        if self._code.exists():
+            raise GatewayEnded(f"{self.name} ended with {self._code.read_text()}\n{self.last_lines()}")
+        return ""
+
+    def signal(self, how: signal.Signals) -> None:
+        if self._pidfd is not None:
+            signal.pidfd_send_signal(self._pidfd, how)
+
+    async def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        if self._pidfd is not None:
+            await self._dead.wait()
+
+    async def stop(self) -> int:
+        """SIGTERM; the exit code. What has only just begun to live would die of it without a word."""
+        await asyncio.sleep(max(0.0, self._born + GROWN_UP - time.monotonic()))
+        self.signal(signal.SIGTERM)
+        if not await self.died(STOPS_WITHIN):
+            await self.kill()
+            raise GatewayEnded(f"{self.name} did not stop\n{self.last_lines()}")
+        return int(self._code.read_text())
+
+    def memory_mb(self) -> int:
+        """Resident, of the process that runs."""
+        pages = Path(f"/proc/{self._pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE") // 2**20
+
+    def last_lines(self, number: int = 15) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-number:])

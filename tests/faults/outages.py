@@ -1,0 +1,113 @@
+"""F3, F4, F5: the broker and the database die and come back, under load."""
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+
+from tests.faults.grounds import Grounds
+from tests.faults.kills import ENGINES
+from tests.faults.scene import Figures, Scene, open_scene
+
+DELIVERY_LIMIT = 3
+CONSUMES_WITHIN = 60.0
+
+
+async def broker(grounds: Grounds, seed: int, kills: int = 20) -> list[Figures]:
+    """F3. `kill -9` again and again; the last time it is stopped in order and stays away for a while."""
+    rounds = []
+    for engine in ENGINES:
+        async with open_scene(grounds, "F3", engine, seed) as scene:
+            slowest = 0.0
+            for turn in range(1 + max(1, kills // 2)):
+                slowest = max(slowest, await _broker_dies(scene, 8.0 if turn == 0 else 0.0))
+            scene.figures.notes.append(f"consumed again at most {slowest:.1f} s after the broker was up")
+            rounds.append(await scene.end())
+    return rounds
+
+
+async def _broker_dies(scene: Scene, away: float) -> float:
+    """Seconds until a message that is sent afterwards is accepted. `away`: it is stopped in order, for so long."""
+    rabbitmq = scene.grounds.rabbitmq
+    for _ in range(3):
+        scene.send(scene.load.dossier())
+    await asyncio.sleep(random.uniform(0.0, 0.3))
+    if away:
+        await asyncio.to_thread(rabbitmq.stop)
+        await asyncio.sleep(away)
+    else:
+        await asyncio.to_thread(rabbitmq.kill)
+        scene.figures.count_kill("rabbitmq")
+    await asyncio.to_thread(rabbitmq.start)
+    began = time.monotonic()
+    scene.send(scene.load.dossier(("w-antwoord",), ()))
+    await scene.sent()
+    await scene.accepted(CONSUMES_WITHIN)
+    return time.monotonic() - began
+
+
+async def delivery_limit(grounds: Grounds, seed: int, bugs: Sequence[str] = ()) -> list[Figures]:
+    """F4. The gateway dies on a message again and again, until the broker counts it out: parked, never dropped."""
+    policy = f'{{"delivery-limit": {DELIVERY_LIMIT}}}'
+    grounds.rabbitmq.ctl("set_policy", "grens", "^kennisgeving.intake$", policy, "--apply-to", "queues")
+    try:
+        async with open_scene(grounds, "F4", "sqlite", seed, bugs=bugs) as scene:
+            await scene.gateway.kill()
+            for _ in range(3):
+                scene.send(scene.load.dossier((), ()))
+            await scene.sent()
+            for _ in range(DELIVERY_LIMIT + 2):
+                await scene.gateway.start("intake:before", 1, scene.bugs)
+                if not await scene.gateway.died(6):
+                    await scene.gateway.kill()
+                scene.figures.count_kill("gateway", scene.gateway.died_at() or "elsewhere")
+            await scene.start()
+            parked = await scene.parked()
+            scene.counted_out |= parked
+            scene.figures.notes.append(f"{len(parked)} messages counted out, all of them parked")
+            for _ in range(3):
+                scene.send(scene.load.dossier((), ()))
+            return [await scene.end()]
+    finally:
+        grounds.rabbitmq.ctl("clear_policy", "grens")
+
+
+async def database(grounds: Grounds, seed: int, kills: int = 20) -> list[Figures]:
+    """F5. `kill -9` of the postmaster with all its children, and of one backend, which makes it restart the others."""
+    async with open_scene(grounds, "F5", "postgresql", seed) as scene:
+        await scene.start(scene.gateways[1])
+        slowest = 0.0
+        for turn in range(kills):
+            slowest = max(slowest, await _database_dies(scene, is_backend=turn % 3 == 2))
+        scene.figures.notes.append(f"accepted again at most {slowest:.1f} s after the database was up")
+        return [await scene.end()]
+
+
+async def _database_dies(scene: Scene, *, is_backend: bool) -> float:
+    postgres = scene.grounds.postgres
+    for _ in range(3):
+        scene.send(scene.load.dossier())
+    await asyncio.sleep(random.uniform(0.0, 0.4))
+    if is_backend:
+        await asyncio.to_thread(_kill_backend, scene.ledger_url)
+        scene.figures.count_kill("postgresql backend")
+    else:
+        await asyncio.to_thread(postgres.crash)
+        scene.figures.count_kill("postgresql")
+        await asyncio.to_thread(postgres.start)
+    began = time.monotonic()
+    scene.send(scene.load.dossier(("w-antwoord",), ()))
+    await scene.sent()
+    await scene.accepted(CONSUMES_WITHIN)
+    return time.monotonic() - began
+
+
+def _kill_backend(url: str) -> None:
+    """Any of the gateway's own."""
+    query = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() LIMIT 1"
+    found = subprocess.run(["psql", "-qXAt", "-c", query, url], capture_output=True, text=True, check=True).stdout
+    for pid in found.split():
+        os.kill(int(pid), signal.SIGKILL)

@@ -1,0 +1,160 @@
+"""`docs/guarantee-report.md`, written by the run itself: what was done, how often, and what came of it."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tests.faults.campaign import FAULTS
+from tests.faults.points import POINTS
+from tests.faults.scene import Figures
+from tests.faults.teeth import Bite
+
+REPORT = Path(__file__).parents[2] / "docs" / "guarantee-report.md"
+
+
+def write(path: Path, seed: int, rounds: Sequence[Figures], bites: Sequence[Bite], seconds: float) -> None:
+    path.write_text("\n".join(_lines(seed, rounds, bites, seconds)) + "\n")
+
+
+def _lines(seed: int, rounds: Sequence[Figures], bites: Sequence[Bite], seconds: float) -> list[str]:
+    kills = _sum(one.kills for one in rounds)
+    red = [one for one in rounds if one.broken or one.faults]
+    return [
+        "# What the fault campaign found",
+        "",
+        f"Written by `make faults` itself: seed {seed}, {seconds / 60:.0f} minutes, on one machine with real gateways,",
+        "RabbitMQ, PostgreSQL and creditors. The invariants are in `gateway/invariants/__init__.py` and",
+        "`tests/faults/verdict.py`.",
+        "",
+        *_table(("", "number"), _totals(rounds, kills)),
+        "",
+        f"**{'Every invariant held in every round.' if not red else f'{len(red)} of {len(rounds)} rounds are red.'}**",
+        "",
+        "## Faults",
+        "",
+        "A line per fault, its rounds together. Recovery is the longest time from the last fault of a round until all",
+        "was accepted, delivered and told.",
+        "",
+        *_table(
+            (
+                "fault",
+                "what",
+                "killed or stopped",
+                "messages",
+                "deliveries",
+                "seen again",
+                "lost",
+                "recovery",
+                "verdict",
+            ),
+            [_fault(name, [one for one in rounds if one.fault == name]) for name in FAULTS if _has(rounds, name)],
+        ),
+        "",
+        *(line for one in rounds for line in _notes(one)),
+        "",
+        "## Crash points",
+        "",
+        "How often the gateway died at each point, in all faults together.",
+        "",
+        *_table(("point", "deaths"), sorted(_points(rounds).items())),
+        "",
+        "## Seen again, by channel",
+        "",
+        "Deliveries that a creditor saw more than once, always the same bytes under the same key.",
+        "",
+        *_table(("channel", "deliveries seen", "seen again"), _channels(rounds)),
+        "",
+        "## Invariants",
+        "",
+        *_table(("invariant", "what must hold", "looked at", "broken"), _invariants(rounds)),
+        "",
+        "## Teeth",
+        "",
+        "Bugs put into the gateway for the length of a round: the campaign must see each.",
+        "",
+        *_table(("bug", "what", "turned red", "caught"), [_bite(one) for one in bites]),
+    ]
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    ruler = "|" + "|".join("---" for _ in head) + "|"
+    return [_row(head), ruler, *map(_row, rows)]
+
+
+def _row(cells: Sequence[object]) -> str:
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def _sum(counts: Iterable[dict[str, int]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for one in counts:
+        total.update(one)
+    return total
+
+
+def _totals(rounds: Sequence[Figures], kills: Counter[str]) -> list[tuple[str, object]]:
+    names = {"gateway": "gateways killed", "rabbitmq": "RabbitMQ killed", "postgresql": "PostgreSQL killed",
+             "postgresql backend": "PostgreSQL backends killed", "stopped": "gateways stopped past their lease",
+             "power": "power cuts"}  # fmt: skip
+    return [
+        ("rounds, each with an empty ledger", len(rounds)),
+        *((says, kills[name]) for name, says in names.items()),
+        ("messages confirmed", sum(one.notices for one in rounds)),
+        ("deliveries", sum(one.deliveries for one in rounds)),
+        ("events", sum(one.events for one in rounds)),
+        ("seen again by creditors", sum(_sum(one.duplicates for one in rounds).values())),
+        ("lost", sum(one.losses for one in rounds)),
+        ("longest recovery, seconds", f"{max((one.recovery for one in rounds), default=0):.1f}"),
+    ]
+
+
+def _has(rounds: Sequence[Figures], name: str) -> bool:
+    return any(one.fault == name for one in rounds)
+
+
+def _fault(name: str, rounds: Sequence[Figures]) -> tuple[object, ...]:
+    kills = _sum(one.kills for one in rounds)
+    broken = sorted({finding.invariant for one in rounds for finding in one.broken})
+    wrong = broken + [fault for one in rounds for fault in one.faults]
+    skipped = any(note.startswith("SKIPPED") for one in rounds for note in one.notes)
+    return (
+        name,
+        FAULTS[name].title,
+        ", ".join(f"{number} {what}" for what, number in sorted(kills.items())) or "-",
+        sum(one.notices for one in rounds),
+        sum(one.deliveries for one in rounds),
+        sum(_sum(one.duplicates for one in rounds).values()),
+        sum(one.losses for one in rounds),
+        f"{max(one.recovery for one in rounds):.1f} s",
+        "skipped" if skipped else f"RED: {'; '.join(wrong).splitlines()[0]}" if wrong else "held",
+    )
+
+
+def _notes(one: Figures) -> list[str]:
+    if one.fault == "F24":
+        return [f"- F24: {'; '.join(one.notes)}"]
+    return [f"- {one.fault}, {one.engine or '-'}: {note}" for note in one.notes]
+
+
+def _points(rounds: Sequence[Figures]) -> dict[str, int]:
+    deaths = _sum(one.points for one in rounds)
+    return {**dict.fromkeys(POINTS, 0), **deaths}
+
+
+def _channels(rounds: Sequence[Figures]) -> list[tuple[str, int, int]]:
+    seen, again = _sum(one.sightings for one in rounds), _sum(one.duplicates for one in rounds)
+    return [(channel, seen[channel], again[channel]) for channel in sorted(seen)]
+
+
+def _invariants(rounds: Sequence[Figures]) -> list[tuple[object, ...]]:
+    checked, broken = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for one in rounds:
+        for finding in one.findings:
+            key = (finding.invariant, finding.what)
+            checked[key] += finding.checked
+            broken[key] += len(finding.broken)
+    return [(*key, checked[key], broken[key]) for key in sorted(checked, key=lambda key: (int(key[0][1:]), key[1]))]
+
+
+def _bite(one: Bite) -> tuple[str, str, str, str]:
+    return (f"`{one.bug}`", one.what, one.skipped or ", ".join(one.broken), "yes" if one.caught else "NO")

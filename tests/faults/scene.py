@@ -1,0 +1,355 @@
+"""One round: an empty ledger, one gateway or two, a gemeente that sends; in the end everything must agree."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+from sqlalchemy import Connection, func, select
+
+from gateway.clock import Clock
+from gateway.core.lifecycle import SETTLED
+from gateway.core.retry import Policy
+from gateway.invariants import Circumstances, Finding
+from gateway.ledger import schema
+from gateway.ledger.engine import Ledger, LedgerAway
+from gateway.sandbox.register import register_toml, to_toml
+from tests.faults.grounds import Grounds
+from tests.faults.load import SECRETS, Load
+from tests.faults.nursery import Gateway
+from tests.faults.verdict import Witness, judge, read_books
+from tests.flow.outside.messages import GEMEENTE, SENDER, SENDER_OIN, Message
+from tests.flow.outside.sender import BROKER_AWAY, Sender, connect, listening
+
+T = TypeVar("T")
+TEMPO = {
+    "eerste_herhaling": "0.2 s",
+    "hoogste_herhaling": "1 s",
+    "antwoord_binnen": "2 s",
+    "sftp_peiling": "0.5 s",
+    "cjib_peiling": "0.5 s",
+    "cjib_peiling_hoogste": "1 s",
+    "gat_wachttijd": "2 s",
+    "lease": "2 s",
+}
+POLICY = Policy(0.2, 1.0)
+QUIET_WITHIN = 90.0
+RED_WITHIN = 8.0
+"""With a seeded bug it may never become quiet."""
+LOOK = 0.15
+
+
+@dataclass
+class Figures:
+    """What a round was, in numbers. `kills` by what died; `duplicates` by channel; `recovery` in seconds."""
+
+    fault: str = ""
+    engine: str = ""
+    kills: dict[str, int] = field(default_factory=dict)
+    points: dict[str, int] = field(default_factory=dict)
+    notices: int = 0
+    deliveries: int = 0
+    sightings: dict[str, int] = field(default_factory=dict)
+    duplicates: dict[str, int] = field(default_factory=dict)
+    events: int = 0
+    losses: int = 0
+    recovery: float = 0.0
+    notes: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    """What is wrong besides the invariants."""
+    findings: list[Finding] = field(default_factory=list)
+
+    def count_kill(self, what: str, point: str = "") -> None:
+        self.kills[what] = self.kills.get(what, 0) + 1
+        if point:
+            self.points[point] = self.points.get(point, 0) + 1
+
+    @property
+    def broken(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.broken]
+
+
+@dataclass
+class Scene:
+    grounds: Grounds
+    directory: Path
+    ledger_url: str
+    ledger: Ledger
+    load: Load
+    sender: Sender
+    gateways: tuple[Gateway, Gateway]
+    figures: Figures
+    offset: int
+    bugs: tuple[str, ...] = ()
+    counted_out: set[str] = field(default_factory=set)
+    """Messages that the delivery limit sent to the parked ones."""
+    quiet_within: float = QUIET_WITHIN
+    sending: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def gateway(self) -> Gateway:
+        return self.gateways[0]
+
+    async def start(self, *gateways: Gateway) -> None:
+        """Without crash points."""
+        for gateway in gateways or (self.gateway,):
+            await gateway.start(bugs=self.bugs)
+
+    def send(self, messages: Iterable[Message], copies: int = 1) -> None:
+        """In this order, each until it is confirmed, while other things go on."""
+
+        async def publish(each: Sequence[Message]) -> None:
+            for message in each:
+                for _ in range(copies):
+                    self.sender.confirmed.pop(message.id, None)
+                    await self.sender.publish(message)
+
+        task = asyncio.create_task(publish(list(messages)))
+        self.sending.add(task)
+
+    async def sent(self) -> None:
+        await asyncio.gather(*self.sending)
+        self.sending.clear()
+
+    async def read(self, look: Callable[[Connection], T]) -> T:
+        """From the ledger, however often it is taken away."""
+        while True:
+            try:
+                return await self.ledger.run(look)
+            except LedgerAway:
+                await asyncio.sleep(LOOK)
+
+    async def until(self, look: Callable[[Connection], bool], within: float = QUIET_WITHIN) -> float:
+        """The seconds until the ledger looks so; raises TimeoutError."""
+        began = time.monotonic()
+        async with asyncio.timeout(within):
+            while not await self.read(look):
+                await asyncio.sleep(LOOK)
+        return time.monotonic() - began
+
+    async def handed_over(self, *creditors: str, within: float = QUIET_WITHIN) -> float:
+        """Seconds until all deliveries to these creditors are settled, and there is one."""
+        delivery = schema.delivery.c
+        wanted = delivery.creditor.in_(creditors)
+
+        def look(connection: Connection) -> bool:
+            states = set(connection.execute(select(delivery.state).where(wanted)).scalars())
+            return bool(states) and states <= set(SETTLED)
+
+        return await self.until(look, within)
+
+    async def seen(self, creditor: str, within: float = 15.0) -> None:
+        """A creditor got something in this round; raises TimeoutError."""
+        async with asyncio.timeout(within):
+            while not any(one.creditor == creditor for one in self.grounds.neighbours.since(self.offset)[0]):
+                await asyncio.sleep(LOOK)
+
+    async def accepted(self, within: float) -> float:
+        """Seconds until everything that was confirmed so far is in the ledger, or waits for a version before it."""
+        confirmed = set(self.sender.confirmed)
+
+        def look(connection: Connection) -> bool:
+            return confirmed <= set(connection.execute(select(schema.message.c.event_id)).scalars())
+
+        return await self.until(look, within)
+
+    async def parked(self) -> set[str]:
+        """Ids of the messages that the broker has parked; they stay there."""
+        found = set[str]()
+        async with await connect(self.grounds.rabbitmq.url()) as broker, broker.channel() as channel:
+            queue = await channel.get_queue("kennisgeving.geparkeerd", ensure=False)
+            while (message := await queue.get(fail=False)) is not None:
+                found.add(str(message.message_id))
+        return found
+
+    async def forget_ledger(self) -> None:
+        """Close what is open of it, and open it anew at the next look."""
+        await self.ledger.aclose()
+        self.ledger = Ledger(self.ledger_url)
+
+    async def end(self) -> Figures:
+        """Let everything run out, stop the gateways, and judge."""
+        for gateway in self.gateways:
+            if gateway.runs:
+                break
+        else:
+            await self.start()
+        began = time.monotonic()
+        await self.sent()
+        try:
+            await self._quiet()
+        except TimeoutError:
+            self.figures.faults.append(f"not quiet within {self.quiet_within:.0f} s")
+        self.figures.recovery = time.monotonic() - began
+        for gateway in self.gateways:
+            if gateway.runs and (code := await gateway.stop()) != 0:
+                self.figures.faults.append(f"{gateway.name} stopped with {code}")
+        await self._judge()
+        return self.figures
+
+    async def _quiet(self) -> None:
+        """Accepted all, delivered all, told all, and the sender has heard all."""
+        await self.until(self._is_quiet, self.quiet_within)
+        outbox = schema.outbox.c
+        ids = await self.read(lambda connection: set(connection.execute(select(outbox.id)).scalars()))
+        deadline = time.monotonic() + 15
+        while not ids <= self.sender.events.keys() and time.monotonic() < deadline:
+            await asyncio.sleep(LOOK)
+            ids = await self.read(lambda connection: set(connection.execute(select(outbox.id)).scalars()))
+
+    def _is_quiet(self, connection: Connection) -> bool:
+        message, refusal, delivery, outbox = schema.message, schema.refusal, schema.delivery.c, schema.outbox.c
+        known = set(connection.execute(select(message.c.event_id).where(message.c.hold_until.is_(None))).scalars())
+        known |= set(connection.execute(select(refusal.c.event_id)).scalars())
+        if not self.sender.confirmed.keys() - self.counted_out <= known:
+            return False
+        waiting = [
+            select(func.count()).where(delivery.state.not_in([str(state) for state in SETTLED])),
+            select(func.count()).where(outbox.next_at.is_not(None)),
+            select(func.count()).select_from(schema.nudge),
+        ]
+        return not any(connection.execute(query).scalar_one() for query in waiting)
+
+    async def _judge(self) -> None:
+        seen, replies = self.grounds.neighbours.since(self.offset)
+        at_rest = Circumstances(Clock().micros(), POLICY, at_rest=True)
+        books = await self.read(lambda connection: read_books(connection, at_rest))
+        mine = [one for one in seen if one.delivery in books.deliveries or one.at >= self._began]
+        witness = Witness(
+            confirmed=self.sender.confirmed.keys() - self.counted_out,
+            addressed=self.load.addressed,
+            events=self.sender.events.keys(),
+            seen=mine,
+            replies=replies,
+            trace=[line for one in self.gateways for line in one.trace.read_text().splitlines()],
+            logs=b"".join(one.log.read_bytes() for one in self.gateways),
+            secrets=SECRETS,
+            parked=await self._left(),
+        )
+        figures = self.figures
+        figures.findings = judge(books, witness)
+        figures.notices, figures.deliveries = len(witness.confirmed), len(books.deliveries)
+        figures.events = len(books.outbox)
+        figures.losses = sum(len(one.broken) for one in figures.findings if one.invariant in ("I1", "I3"))
+        _count_sightings(figures, mine)
+
+    _began: int = field(default_factory=lambda: Clock().micros())
+
+    async def _left(self) -> int:
+        left = 0
+        async with await connect(self.grounds.rabbitmq.url()) as broker, broker.channel() as channel:
+            for queue in ("kennisgeving.intake", "kennisgeving.geparkeerd"):
+                declared = await channel.declare_queue(queue, passive=True)
+                left += declared.declaration_result.message_count or 0
+        return left - len(self.counted_out)
+
+
+def _count_sightings(figures: Figures, seen: Sequence[Any]) -> None:
+    first: set[tuple[str, str]] = set()
+    for one in seen:
+        counted = figures.sightings if (one.delivery, one.channel) not in first else figures.duplicates
+        counted[one.channel] = counted.get(one.channel, 0) + 1
+        first.add((one.delivery, one.channel))
+
+
+@asynccontextmanager
+async def open_scene(
+    grounds: Grounds,
+    fault: str,
+    engine: str,
+    seed: int,
+    *,
+    bugs: Sequence[str] = (),
+    proxied: Sequence[str] = (),
+    tempo: Mapping[str, str] | None = None,
+    home: Path | None = None,
+) -> AsyncIterator[Scene]:
+    """A gateway that is ready and a sender that listens. `proxied`: "ledger", "broker"; `home`: where SQLite is."""
+    grounds.rounds += 1
+    await grounds.sweep()
+    directory = grounds.directory / f"{grounds.rounds:04}-{fault}"
+    directory.mkdir()
+    url = _ledger(grounds, engine, home or directory)
+    ledger = Ledger(url)
+    gateways = tuple(Gateway(grounds.nursery, directory, name) for name in ("a", "b"))
+    for gateway, port in zip(gateways, grounds.ports, strict=True):
+        gateway.config.write_text(_settings(grounds, url, port, proxied, {**TEMPO, **(tempo or {})}))
+    (directory / "schuldeisers.toml").write_text(register_toml(grounds.register))
+    sender = Sender(grounds.rabbitmq.url(SENDER), directory / "confirmed.jsonl")
+    load = Load(seed, grounds.rounds)
+    figures = Figures(fault, engine)
+    scene = Scene(grounds, directory, url, ledger, load, sender, (gateways[0], gateways[1]), figures,
+                  grounds.neighbours.written, tuple(bugs))  # fmt: skip
+    if bugs:
+        scene.quiet_within = RED_WITHIN
+    try:
+        await scene.start()
+        await _subscribed(scene)
+        async with listening(sender):
+            yield scene
+    finally:
+        for task in scene.sending:
+            task.cancel()
+        await asyncio.gather(*scene.sending, return_exceptions=True)
+        for gateway in gateways:
+            await gateway.kill()
+        await scene.ledger.aclose()
+        if engine == "postgresql":
+            grounds.postgres.drop_database(urlsplit(url).path[1:])
+
+
+async def _subscribed(scene: Scene) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            scene.gateway.died_at()
+            try:
+                return await scene.sender.subscribe()
+            except BROKER_AWAY:
+                await asyncio.sleep(0.1)
+
+
+def _ledger(grounds: Grounds, engine: str, home: Path) -> str:
+    if engine == "sqlite":
+        return f"sqlite:///{home / 'ledger.db'}"
+    return grounds.postgres.create_database(f"round_{uuid4().hex}")
+
+
+def _through(url: str, port: int) -> str:
+    parts = urlsplit(url)
+    user = parts.netloc.rpartition("@")[0]
+    return urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{port}"))
+
+
+def _settings(grounds: Grounds, ledger: str, port: int, proxied: Sequence[str], tempo: Mapping[str, str]) -> str:
+    amqp = grounds.rabbitmq.url()
+    server = grounds.pki.server
+    tables: dict[str, Mapping[str, Any]] = {
+        "[ledger]": {
+            "url": _through(ledger, grounds.to_ledger.port) if "ledger" in proxied else ledger,
+            "sleutel": f"file:{grounds.pki.ledger_key}",
+        },
+        "[amqp]": {"url": _through(amqp, grounds.to_broker.port) if "broker" in proxied else amqp},
+        "[http]": {
+            "luister": f"127.0.0.1:{port}",
+            "publiek_adres": f"https://127.0.0.1:{grounds.ports[0]}",
+            "certificaat": f"file:{server.certificate}",
+            "certificaat_sleutel": f"file:{server.key}",
+        },
+        "[email]": {**grounds.neighbours.email, "afzender": "kennisgeving@gateway.example"},
+        "[tempo]": tempo,
+        "[register]": {"bestand": "schuldeisers.toml"},
+        "[[afzender]]": {
+            "naam": "Gemeente Voorbeeld",
+            "oin": SENDER_OIN,
+            "amqp_gebruiker": SENDER,
+            "client_id": SENDER,
+            "gemeenten": [GEMEENTE],
+        },
+    }
+    written = [[name, *(f"{key} = {to_toml(value)}" for key, value in table.items())] for name, table in tables.items()]
+    return "\n\n".join("\n".join(lines) for lines in written) + "\n"

@@ -1,0 +1,124 @@
+"""Seeded bug by seeded bug: the fault that brings it out, and the invariants that must turn red."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
+
+from tests.faults import disks, kills, network, outages
+from tests.faults.grounds import Grounds
+from tests.faults.scene import Figures, open_scene
+
+
+class Tooth(NamedTuple):
+    bug: str
+    what: str
+    invariants: frozenset[str]
+    """At least one of them."""
+    bring_out: Callable[[Grounds, int], Awaitable[list[Figures]]]
+
+
+class Bite(NamedTuple):
+    """What turned red; `skipped` says why it could not be tried."""
+
+    bug: str
+    what: str
+    broken: tuple[str, ...]
+    caught: bool
+    skipped: str = ""
+
+
+async def _killed_before_commit(grounds: Grounds, seed: int) -> list[Figures]:
+    async with open_scene(grounds, "teeth", "sqlite", seed, bugs=["ack_before_commit"]) as scene:
+        await scene.gateway.kill()
+        for _ in range(3):
+            scene.send(scene.load.dossier(("w-stil",), ()))
+        await scene.sent()
+        await scene.gateway.start("intake:inside", 1, scene.bugs)
+        await scene.gateway.died(6)
+        scene.quiet_within = 3
+        return [await scene.end()]
+
+
+async def _reply_lost(grounds: Grounds, seed: int) -> list[Figures]:
+    async with open_scene(grounds, "teeth", "sqlite", seed, bugs=["render_on_retry"]) as scene:
+        async with grounds.neighbours.misbehaving("email", "drops_reply"):
+            scene.send(scene.load.dossier(("m-scanner",), ()))  # an answer would make a retry superfluous
+            await scene.seen("m-scanner")
+        return [await scene.end()]
+
+
+async def _new_keys(grounds: Grounds, seed: int) -> list[Figures]:
+    async with open_scene(grounds, "teeth", "sqlite", seed, bugs=["key_per_attempt"]) as scene:
+        async with grounds.neighbours.misbehaving("hostile", "resets"):
+            scene.send(scene.load.dossier(("w-vijand",), ()))
+            await scene.seen("w-vijand")
+        return [await scene.end()]
+
+
+async def _scanned(grounds: Grounds, seed: int) -> list[Figures]:
+    """The mail goes to a creditor that never answers, and whose scanner follows every link."""
+    async with open_scene(grounds, "teeth", "sqlite", seed, bugs=["get_confirms"]) as scene:
+        scene.send(scene.load.dossier(("m-scanner",), ()))
+        await scene.sent()
+        await scene.handed_over("m-scanner")
+        await asyncio.sleep(1)
+        return [await scene.end()]
+
+
+async def _read_aloud(grounds: Grounds, seed: int) -> list[Figures]:
+    async with open_scene(grounds, "teeth", "sqlite", seed, bugs=["bsn_in_log"]) as scene:
+        scene.send(scene.load.dossier(("w-stil",), ()))
+        return [await scene.end()]
+
+
+TEETH: Mapping[str, Tooth] = {
+    tooth.bug: tooth
+    for tooth in (
+        Tooth("ack_before_commit", "acknowledged before the commit", frozenset({"I1", "I4"}), _killed_before_commit),
+        Tooth(
+            "synchronous_off",
+            "SQLite does not wait for the disk",
+            frozenset({"I1"}),
+            lambda grounds, seed: disks.power_cut(grounds, seed, 2, bugs=["synchronous_off"]),
+        ),
+        Tooth(
+            "no_fencing",
+            "late results count whatever their token",
+            frozenset({"I10", "I11"}),
+            lambda grounds, seed: network.frozen(grounds, seed, 3, bugs=["no_fencing"]),
+        ),
+        Tooth("key_per_attempt", "a new key for every attempt", frozenset({"I5"}), _new_keys),
+        Tooth("render_on_retry", "rendered anew for every attempt", frozenset({"I6"}), _reply_lost),
+        Tooth("get_confirms", "a GET of the answer page confirms", frozenset({"I14"}), _scanned),
+        Tooth(
+            "no_dead_letters",
+            "no dead-letter exchange, and a delivery limit",
+            frozenset({"I1"}),
+            lambda grounds, seed: outages.delivery_limit(grounds, seed, bugs=["no_dead_letters"]),
+        ),
+        Tooth("bsn_in_log", "a BSN in a log line", frozenset({"I20"}), _read_aloud),
+    )
+}
+QUICK = ("ack_before_commit", "key_per_attempt", "render_on_retry", "get_confirms", "bsn_in_log")
+assert kills.ENGINES
+
+
+async def bite_one(grounds: Grounds, seed: int, bug: str) -> Bite:
+    tooth = TEETH[bug]
+    try:
+        rounds = await tooth.bring_out(grounds, seed)
+    except disks.MountRefused as why:
+        return Bite(bug, tooth.what, (), True, f"this machine mounts nothing ({why})")
+    broken = {finding.invariant for figures in rounds for finding in figures.broken}
+    return Bite(bug, tooth.what, tuple(sorted(broken)), bool(broken & tooth.invariants))
+
+
+async def bite(grounds: Grounds, seed: int, tell: Callable[[str], None]) -> list[Bite]:
+    """Every one of them."""
+    bites = []
+    for bug in TEETH:
+        found = await bite_one(grounds, seed, bug)
+        bites.append(found)
+        what = f"SKIPPED: {found.skipped}" if found.skipped else ", ".join(found.broken) or "nothing"
+        tell(f"teeth {bug}: {what}{'' if found.caught else '  NOT CAUGHT'}")
+    return bites

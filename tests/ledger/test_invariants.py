@@ -1,0 +1,130 @@
+"""A ledger that the gateway made keeps every invariant; each way to break one is seen, and by its own number."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, text
+
+from gateway.clock import Clock
+from gateway.core.retry import Policy
+from gateway.invariants import CHECKS, Circumstances, verify
+from gateway.ledger.engine import Ledger
+from tests.flow.desk import follow_up, notice, progress
+from tests.flow.running import QUICK, Town, neighbour, running
+
+POLICY = Policy(first=0.05, highest=0.2)
+BREACHES = {
+    "a second delivery for one addressee": (
+        "I2",
+        "UPDATE delivery SET message_id = (SELECT min(id) FROM message), agent_for = NULL, creditor = 'energie'",
+    ),
+    "a notice without deliveries": ("I2", "UPDATE delivery SET message_id = 'weg'"),
+    "a delivery that nobody looks after": (
+        "I3",
+        "UPDATE delivery SET state = 'wacht_op_poging', next_action_at = NULL, waits_for = NULL",
+    ),
+    "two contents on one channel": (
+        "I6",
+        "UPDATE attempt SET digest = channel_digest FROM (SELECT {blob} AS channel_digest) AS other WHERE nr = 1",
+    ),
+    "an attempt after the withdrawal": ("I9", "UPDATE attempt SET started_at = started_at + 90000000000"),
+    "a step that the table does not know": ("I10", "UPDATE transition SET \"before\" = 'geweigerd'"),
+    "a step from nowhere": (
+        "I10",
+        "UPDATE transition SET \"before\" = 'ontvangen' WHERE \"after\" = 'bevestigd'",
+    ),
+    "a state without its step": ("I10", "UPDATE delivery SET state = 'geweigerd' WHERE state = 'bevestigd'"),
+    "a terminal state that time left": (
+        "I10",
+        "UPDATE transition SET \"before\" = 'mislukt' WHERE \"after\" = 'afgeleverd'",
+    ),
+    "a stale result that moved something": ("I11", "UPDATE attempt SET stale = {true}"),
+    "an answer of a stranger": ("I12", "UPDATE evidence SET creditor = 'vreemde'"),
+    "an answer told twice": (
+        "I13",
+        "UPDATE outbox SET name = 'antwoord-ontvangen' WHERE name = 'bezorging-afgeleverd'",
+    ),
+    "a decision of nobody": ("I14", "DELETE FROM evidence"),
+    "a message that nobody was told of": ("I15", "DELETE FROM outbox WHERE name = 'bericht-geaccepteerd'"),
+    "a hand-over that nobody was told of": ("I15", "DELETE FROM outbox WHERE name = 'bezorging-afgeleverd'"),
+    "a withdrawal that nobody was told of": ("I15", "DELETE FROM outbox WHERE name = 'bezorging-ingetrokken'"),
+    "a delay that nobody was told of": (
+        "I16",
+        "UPDATE delivery SET created_at = 1, next_action_at = 1, state = 'in_wachtrij'",
+    ),
+    "a hot loop": ("I17", "UPDATE attempt SET started_at = 1, finished_at = 2"),
+    "a claim of a gateway that is gone": ("I23", "UPDATE delivery SET state = 'bezig', next_action_at = 1"),
+    "a change that nobody looked at": ("I23", "INSERT INTO nudge (dossier_id, at) SELECT id, 1 FROM dossier"),
+    "a delivery beyond its horizon": (
+        "I24",
+        "UPDATE delivery SET give_up_at = 1, state = 'wacht_op_poging', next_action_at = 1",
+    ),
+}
+
+
+@pytest.fixture
+async def lived(ledger_url: str, tmp_path: Path) -> AsyncIterator[Ledger]:
+    """Answers in three ways, a retry, a follow-up, and a withdrawal that overtakes what was never handed over."""
+    people = [neighbour("energie", "webhook:in_reply"), neighbour("zorg", "sftp:answers"), neighbour("doof")]
+    async with running(tmp_path, ledger_url, people) as town:
+        async with town.webhooks["doof"].answers_with(503):
+            await town.send(notice("SHV-1", 1, "energie", "zorg"), notice("SHV-2", 1, "doof"), progress("SHV-1", 2))
+            await town.try_out("doof", 2)
+            await town.send(follow_up("intrekking", "SHV-2", 2, reden="dubbel"))
+        await town.reach("ingetrokken", "doof")
+        await _settled(town)
+        yield town.ledger
+
+
+async def _settled(town: Town) -> None:
+    async def look() -> bool:
+        notices = [row for row in await town.deliveries("energie", "zorg") if row.soort == "kennisgeving"]
+        follow_ups = [row for row in await town.deliveries("energie", "zorg") if row.soort == "voortgang"]
+        return all(row.state == "bevestigd" for row in notices) and all(row.handed_over_at for row in follow_ups)
+
+    await town.until(look)
+
+
+async def test_a_ledger_that_the_gateway_made_keeps_every_invariant(lived: Ledger) -> None:
+    assert QUICK["eerste_herhaling"] == "0.05 s"
+    found = await lived.run(verify, Circumstances(Clock().micros(), POLICY))
+    assert [finding for finding in found if finding.broken] == []
+    assert len(found) == len(CHECKS)
+    looked_at = {finding.invariant for finding in found if finding.checked}
+    assert looked_at >= {"I2", "I3", "I6", "I9", "I10", "I11", "I12", "I13", "I14", "I15", "I17"}
+
+
+async def test_every_breach_is_seen_by_its_invariant(lived: Ledger) -> None:
+    missed = {}
+    for name, (invariant, statement) in BREACHES.items():
+        seen = await _seen_after(lived, statement)
+        if invariant not in seen:
+            missed[name] = seen
+    assert missed == {}
+
+
+class _Undo(Exception):
+    """So that the next breach finds the ledger whole."""
+
+
+async def _seen_after(ledger: Ledger, statement: str) -> set[str]:
+    seen: set[str] = set()
+
+    def breach(connection: Connection) -> None:
+        is_sqlite = connection.dialect.name == "sqlite"
+        words = {"blob": "x'00'", "true": "1"} if is_sqlite else {"blob": "'\\x00'::bytea", "true": "true"}
+        connection.execute(text(statement.format_map(words) if "{" in statement else statement))
+        seen.update(broken_without_isolation(connection))
+        raise _Undo
+
+    with pytest.raises(_Undo):
+        await ledger.run(breach)
+    return seen
+
+
+def broken_without_isolation(connection: Connection) -> set[str]:
+    """As `verify`, in a transaction that has begun to write."""
+    circumstances = Circumstances(Clock().micros(), POLICY)
+    found = [check(connection, circumstances) for check in CHECKS]
+    return {finding.invariant for finding in found if finding.broken}
