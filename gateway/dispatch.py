@@ -661,17 +661,24 @@ class Dispatch:
         while not self._stopping:
             self._sweep_now.clear()
             lanes = await self._try(queue.sweep)
-            now = self._clock.micros()
-            coming = await self._try(queue.coming, now, now + int(self._lease / 2 * SECOND), COMING_AT_MOST)
-            for lane, at in (*(lanes or {}).items(), *(coming or ())):
+            for lane, at in (lanes or {}).items():
                 if self._tenure.is_mine(lane):
                     self._plan([lane], at)
                 else:
                     self._tenure.want(lane)
+            await self._plan_ahead()
             await self._pass_by_resting()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._lease / 2):
                     await self._sweep_now.wait()
+
+    async def _plan_ahead(self) -> None:
+        """What falls due before the next sweep in lanes of ours, so that what is spread in time stays spread."""
+        now = self._clock.micros()
+        coming = await self._try(queue.coming, now, now + int(self._lease / 2 * SECOND), COMING_AT_MOST)
+        for lane, at in coming or ():
+            if self._tenure.is_mine(lane):
+                self._plan([lane], at)
 
     async def _pass_by_resting(self) -> None:
         """What is overdue in a lane that rests goes to the next channel, or is given up; see core/lane.py."""

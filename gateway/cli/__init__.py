@@ -93,14 +93,6 @@ bewaard is; wat de gateway ervan vindt, meldt hij met een gebeurtenis.""",
 )
 
 app.command(
-    "gateway.cli.simulate:simulate",
-    help="""Laat de gateway een jaar draaien op virtuele tijd, en controleer wat altijd moet gelden.
-
-De echte kern en het echte grootboek, met gesimuleerde gemeenten en schuldeisers: vlotte, trage, zwijgende,
-weigerende, en die uitvallen, dubbel antwoorden of de vordering overdragen. Dezelfde seed geeft dezelfde uitvoer.
-Raakt niets aan.""",
-)
-app.command(
     "gateway.cli.recovery:recover",
     name="herstel",
     help="""Na het terugzetten van een back-up, vóór de start: maak onzeker wat toen openstond.
@@ -108,6 +100,15 @@ app.command(
 Zo gaat niets blind nog eens de deur uit. Een schuldeiser die kan zeggen wat hij heeft (sftp, cjib) wordt dat eerst
 gevraagd; van de andere (webhook, e-mail) komt er een taak, tenzij u met --opnieuw-sturen zegt dat dubbel minder erg is
 dan niet. Toont eerst wat er zou gebeuren.""",
+)
+
+app.command(
+    "gateway.cli.simulate:simulate",
+    help="""Laat de gateway een jaar draaien op virtuele tijd, en controleer wat altijd moet gelden.
+
+De echte kern en het echte grootboek, met gesimuleerde gemeenten en schuldeisers: vlotte, trage, zwijgende,
+weigerende, en die uitvallen, dubbel antwoorden of de vordering overdragen. Dezelfde seed geeft dezelfde uitvoer.
+Raakt niets aan.""",
 )
 
 _creditors = _group("schuldeisers", "Het schuldeisersregister.")

@@ -26,7 +26,10 @@ JOIN transition AS result ON result.delivery_id = attempt.delivery_id AND result
 JOIN transition AS lost ON lost.delivery_id = attempt.delivery_id AND lost.happening = 'lease_verlopen'
 WHERE lost.nr < result.nr AND lost.at > attempt.started_at"""  # noqa: S608
 _RETRIED = """
-SELECT attempt.delivery_id, attempt.channel, started_at, finished_at, outcome, give_up_at FROM attempt
+SELECT attempt.delivery_id, attempt.channel, started_at, finished_at, outcome, give_up_at, (
+    SELECT max(done_at) FROM operator_act JOIN operator_act_item ON act_id = operator_act.id
+    WHERE operator_act_item.delivery_id = attempt.delivery_id AND "before" IS NOT NULL AND done_at <= started_at
+) AS acted_at FROM attempt
 JOIN delivery ON delivery.id = attempt.delivery_id
 WHERE attempt.delivery_id IN (SELECT delivery_id FROM attempt GROUP BY delivery_id, channel HAVING count(*) > 1)
 AND NOT stale
@@ -54,9 +57,12 @@ def paced(connection: Connection, circumstances: Circumstances) -> Finding:
 
 
 def _hasty(attempts: Iterable[Any], policy: Policy) -> Iterator[Any]:
-    """Those that came too soon after the former; the one at the end of the horizon may."""
+    """Those that came too soon after the former; the one at the end of the horizon may, and what a person had sent
+    again begins anew."""
     former, failures = None, 0
     for row in attempts:
+        if former is not None and row.acted_at is not None and row.acted_at >= (former.finished_at or 0):
+            former, failures = None, 0
         if former is not None and former.outcome in SPENDING and former.finished_at is not None:
             failures += 1
             least = min(policy.first * 2 ** min(failures - 1, 40), policy.highest) * SECOND - 1

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, selec
 
 from gateway.core.lifecycle import IN_PROGRESS, STAYS, TOLD, State
 from gateway.core.repeat import Candidate, Step
+from gateway.ledger.agenda import nudge_dossiers
 from gateway.ledger.among import among
 from gateway.ledger.bulk import insert_rows, update_rows
 from gateway.ledger.queue import Lane
@@ -249,6 +250,7 @@ def _write(connection: Connection, act: Act, writes: Writes, at: int) -> list[La
         update_rows(connection, delivery, ("id",), rows)
     moves = [_move(step.candidate, step.happening, step.after, at, act.id) for step in writes.steps]
     insert_rows(connection, transition, moves)
+    nudge_dossiers(connection, [step.candidate.dossier_id for step in writes.steps], at)
     close_tasks(connection, writes.closures, at)
     add_tasks(connection, writes.tasks)
     return sorted({step.lane for step in writes.steps})

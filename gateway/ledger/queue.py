@@ -329,14 +329,6 @@ def release_next(connection: Connection, ids: Sequence[str], now: int) -> list[L
     return [(row.creditor, row.channel) for row in rows]
 
 
-_RELEASE_NEXT = (
-    update(delivery)
-    .where(among_given(delivery.c.waits_for, "ids"))
-    .values(waits_for=None, next_action_at=bindparam("now"))
-    .returning(delivery.c.creditor, delivery.c.channel)
-)
-
-
 def coming(connection: Connection, now: int, until: int, limit: int) -> list[tuple[Lane, int]]:
     """What falls due from `now` to `until`, each with its instant: what is spread in time stays spread."""
     due = delivery.c.next_action_at
@@ -347,6 +339,14 @@ def coming(connection: Connection, now: int, until: int, limit: int) -> list[tup
         .limit(limit)
     )
     return [((row.creditor, row.channel), row.next_action_at) for row in rows]
+
+
+_RELEASE_NEXT = (
+    update(delivery)
+    .where(among_given(delivery.c.waits_for, "ids"))
+    .values(waits_for=None, next_action_at=bindparam("now"))
+    .returning(delivery.c.creditor, delivery.c.channel)
+)
 
 
 def sweep(connection: Connection) -> dict[Lane, int]:

@@ -11,8 +11,8 @@ outbox   events to the sender, numbered for the feed     task, task_step  what a
 refusal  input that was refused or quarantined           creditor_entry   the register and its history
 spool    the embedded queue                              callback         replay protection of signed answers
 pause_request  from the pauzeknop                        closed_lane      channels whose peer is gone for good
-lane     who sends to a creditor on a channel, its rests  gateway          those that live, by the database's own clock
 operator_act ── operator_act_item                        what people had sent again, or put back
+lane     who sends to a creditor on a channel, its rests  gateway          those that live, by the database's own clock
 """
 
 from sqlalchemy import (

@@ -160,6 +160,11 @@ def settle(
     return release_next(connection, writes.released, at)
 
 
+def _locked(row: Any) -> Locked:
+    fields = {name: getattr(row, name) for name in Locked.__struct_fields__}
+    return Locked(**fields | {"state": State(row.state), "stands": State(row.stands) if row.stands else None})
+
+
 def _recorded(connection: Connection, results: Sequence[Result], rows: Mapping[str, Any]) -> set[tuple[str, int]]:
     """Those that were settled before: their claim has no holder any more, or is an old one whose attempt has ended."""
     settled = {(one.id, one.fence) for one in results if rows[one.id].fence == one.fence and not rows[one.id].owner}
@@ -172,11 +177,6 @@ def _recorded(connection: Connection, results: Sequence[Result], rows: Mapping[s
         )
     )
     return settled | (old & {(row.delivery_id, row.nr) for row in ended})
-
-
-def _locked(row: Any) -> Locked:
-    fields = {name: getattr(row, name) for name in Locked.__struct_fields__}
-    return Locked(**fields | {"state": State(row.state), "stands": State(row.stands) if row.stands else None})
 
 
 def _ended(result: Result, stale: bool) -> dict[str, object]:
