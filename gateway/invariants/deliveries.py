@@ -31,7 +31,8 @@ SELECT id FROM delivery WHERE coalesce(stands, state) NOT IN ({quoted(SETTLED)})
 AND NOT EXISTS (SELECT 1 FROM milestone WHERE milestone.dossier_id = delivery.dossier_id
     AND name = 'bezorging-vertraagd' AND subject = delivery.id)"""  # noqa: S608
 _OPEN = f"""
-SELECT id FROM delivery WHERE coalesce(stands, state) NOT IN ({quoted(SETTLED)}) AND (give_up_at < :ended OR :at_rest = 1)
+SELECT id FROM delivery WHERE coalesce(stands, state) NOT IN ({quoted(SETTLED)})
+AND (give_up_at < :ended OR :at_rest = 1)
 AND NOT EXISTS (SELECT 1 FROM task WHERE task.delivery_id = delivery.id AND task.closed_at IS NULL)"""  # noqa: S608
 
 
