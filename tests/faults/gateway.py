@@ -18,19 +18,22 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from gateway.__main__ import run
-from gateway.core import agenda
+from gateway.core import agenda, lane
 from gateway.core.lane import SECOND
 from tests.faults import points, trace
+from tests.faults.mounts import use_names_of
 
 IN_DOUBT_FOR = 6 * SECOND
 """Two minutes in life: how long a withdrawal waits for an attempt that a killed gateway never ended."""
+OWN_FAULT_PAUSE = 2.0
+"""A minute in life: how long a lane rests after a fault of our own."""
 
 
 @dataclass(frozen=True)
 class Order:
     """`point` is reached `hit` times and then the gateway dies; `note` says where it did, `code` gets its exit code.
     `trace` gets what was committed and acknowledged;
-    `bugs` are names of `tests.faults.bugs`."""
+    `bugs` are names of `tests.faults.bugs`; `names` is the directory of its own hosts and resolv.conf."""
 
     config: str
     log: str
@@ -40,6 +43,7 @@ class Order:
     point: str = ""
     hit: int = 1
     bugs: tuple[str, ...] = ()
+    names: str = ""
 
 
 def main() -> None:
@@ -78,7 +82,9 @@ def _live(order: Order) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
         _redirect(order.log)
-        agenda.IN_DOUBT_FOR = IN_DOUBT_FOR
+        agenda.IN_DOUBT_FOR, lane.OWN_FAULT_PAUSE = IN_DOUBT_FOR, OWN_FAULT_PAUSE
+        if order.names:
+            use_names_of(Path(order.names))
         _plant(order.bugs)
         trace.keep(Path(order.trace))
         if order.point:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,13 +110,14 @@ class Grounds:
             for queue in QUEUES:
                 await channel.queue_delete(queue)
 
-    @property
-    def register(self) -> list[dict[str, Any]]:
-        """`w-net` is reached by way of the proxy."""
+    def register(self, by_name: Collection[str] = ()) -> list[dict[str, Any]]:
+        """`w-net` is reached by way of the proxy; `by_name`: webhooks that are reached by a name."""
         tables: list[dict[str, Any]] = json.loads(json.dumps(self.neighbours.tables))
         for table in tables:
             if table["id"] == "w-net":
                 table["webhook"]["url"] = f"https://127.0.0.1:{self.to_creditor.port}/w-net"
+            if table["id"] in by_name:
+                table["webhook"]["url"] = table["webhook"]["url"].replace("127.0.0.1", "localhost")
         return tables
 
 

@@ -92,7 +92,7 @@ async def _cut_off(scene: Scene, proxies: Sequence[Proxy], weather: dict[str, bo
     await asyncio.sleep(1)
 
 
-async def creditor_down(grounds: Grounds, seed: int, seconds: float = 20.0) -> list[Figures]:
+async def creditor_down(grounds: Grounds, seed: int, seconds: float = 12.0) -> list[Figures]:
     """F20. A creditor is away for long, on a scaled schedule: no storm while it is, none when it is back."""
     rounds = []
     for engine in ENGINES:

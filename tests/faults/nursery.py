@@ -66,6 +66,8 @@ class Gateway:
         self.trace.touch()
         self._code = directory / f"{name}.code"
         self._nursery = nursery
+        self.names: Path | None = None
+        """Directory of the hosts and resolv.conf that it is to read."""
         self._pid = 0
         self._born = 0.0
         self._pidfd: int | None = None
@@ -76,7 +78,8 @@ class Gateway:
         for path in (self.note, self._code):
             path.unlink(missing_ok=True)
         config, log, note, code, trace = map(str, (self.config, self.log, self.note, self._code, self.trace))
-        self._pid = pid = await self._nursery.bear(Order(config, log, note, code, trace, point, hit, tuple(bugs)))
+        order = Order(config, log, note, code, trace, point, hit, tuple(bugs), str(self.names or ""))
+        self._pid = pid = await self._nursery.bear(order)
         self._dead = asyncio.Event()
         self._born = time.monotonic()
         try:

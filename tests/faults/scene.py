@@ -268,8 +268,11 @@ async def open_scene(
     proxied: Sequence[str] = (),
     tempo: Mapping[str, str] | None = None,
     home: Path | None = None,
+    names: Path | None = None,
+    by_name: Sequence[str] = (),
 ) -> AsyncIterator[Scene]:
-    """A gateway that is ready and a sender that listens. `proxied`: "ledger", "broker"; `home`: where SQLite is."""
+    """A gateway that is ready and a sender that listens. `proxied`: "ledger", "broker"; `home`: where SQLite is;
+    `names` has the gateway's own hosts and resolv.conf, for the webhooks `by_name`."""
     grounds.rounds += 1
     await grounds.sweep()
     directory = grounds.directory / f"{grounds.rounds:04}-{fault}"
@@ -278,8 +281,9 @@ async def open_scene(
     ledger = Ledger(url)
     gateways = tuple(Gateway(grounds.nursery, directory, name) for name in ("a", "b"))
     for gateway, port in zip(gateways, grounds.ports, strict=True):
+        gateway.names = names
         gateway.config.write_text(_settings(grounds, url, port, proxied, {**TEMPO, **(tempo or {})}))
-    (directory / "schuldeisers.toml").write_text(register_toml(grounds.register))
+    (directory / "schuldeisers.toml").write_text(register_toml(grounds.register(by_name)))
     sender = Sender(grounds.rabbitmq.url(SENDER), directory / "confirmed.jsonl")
     load = Load(seed, grounds.rounds)
     figures = Figures(fault, engine)
