@@ -2,6 +2,7 @@
 
     python -m bench.receiver --port 8099        POST anything with a "dossierkenmerk"
     POST /_/slow/50     answer after 50 ms from now on
+    POST /_/sick/a/hang take what comes at /a and never answer; /busy: answer 429
     POST /_/clear       forget what was received
     GET  /_/count       {"distinct": n, "requests": n}
     GET  /_/log         [[dossierkenmerk, path, nanoseconds on the monotonic clock], …], first sightings only
@@ -25,6 +26,7 @@ HEAD_END = b"\r\n\r\n"
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 DOSSIER = re.compile(rb'"dossierkenmerk": ?"([^"]+)"')
 TAKEN = b"HTTP/1.1 204 No Content\r\n\r\n"
+BUSY = b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n"
 
 
 class Sightings:
@@ -32,6 +34,8 @@ class Sightings:
 
     def __init__(self) -> None:
         self.delay = 0.0
+        self.sick: dict[bytes, bytes] = {}
+        """Path → how it is."""
         self.requests = 0
         self._first: dict[tuple[bytes, bytes], int] = {}
 
@@ -44,6 +48,8 @@ class Sightings:
         match path.split(b"/")[2:]:
             case [b"slow", milliseconds]:
                 self.delay = int(milliseconds) / 1000
+            case [b"sick", creditor, how]:
+                self.sick[b"/" + creditor] = how
             case [b"clear"]:
                 self.requests = 0
                 self._first.clear()
@@ -79,6 +85,14 @@ class Connection(asyncio.Protocol):
             body = json.dumps(self._sightings.control(path)).encode()
             self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
             return
+        match self._sightings.sick.get(path):
+            case b"hang":
+                return
+            case b"busy":
+                self._transport.write(BUSY)
+                return
+            case _:
+                pass
         self._sightings.add(path, request[body_at:])
         if self._sightings.delay:
             self._loop.call_later(self._sightings.delay, self._transport.write, TAKEN)

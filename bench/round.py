@@ -62,10 +62,18 @@ class Creditors:
     async def clear(self) -> None:
         await self._session.post(f"{self._url}/_/clear")
 
+    async def sicken(self, creditor: str, how: str) -> None:
+        """`hang`, `busy`, or well again."""
+        await self._session.post(f"{self._url}/_/sick/{creditor}/{how}")
+
     async def received(self) -> list[tuple[str, float]]:
         """Dossier and moment on the monotonic clock, one per delivery."""
+        return [(dossier, at) for dossier, _, at in await self.sightings()]
+
+    async def sightings(self) -> list[tuple[str, str, float]]:
+        """Dossier, path and moment on the monotonic clock, one per delivery."""
         async with self._session.get(f"{self._url}/_/log") as reply:
-            return [(dossier, at / 1e9) for dossier, _, at in await reply.json(content_type=None)]
+            return [(dossier, path, at / 1e9) for dossier, path, at in await reply.json(content_type=None)]
 
 
 class Stage:

@@ -16,16 +16,19 @@ from gateway.certificates import certificates
 from gateway.chores import Desk
 from gateway.clock import Clock
 from gateway.config import AmqpSettings, Config
-from gateway.contract import Channel, SettingsRefused, Surroundings, read_secret
+from gateway.contract import Channel, Finding, SettingsRefused, Surroundings, read_secret
 from gateway.core.creditor import Creditor
+from gateway.core.repeat import Reaches, reach_of
 from gateway.dispatch import Dispatch
 from gateway.events import Events
 from gateway.evidence import Testimony
 from gateway.http.server import Doors, HttpServer
 from gateway.ids import uuid7
 from gateway.intake import Intake
+from gateway.key_files import look_at_files, of_creditors
 from gateway.keys import Keys, read_keys
 from gateway.ledger import register as register_rows
+from gateway.ledger.durability import durability
 from gateway.ledger.engine import Ledger, LedgerAway
 from gateway.ledger.upgrade import upgrade
 from gateway.links import Links
@@ -37,8 +40,10 @@ from gateway.outbox import Outbox
 from gateway.pause_requests import WaitingRequests
 from gateway.receipts import Receipts
 from gateway.register import creditor_from_json, creditor_to_json, load_channels, read_register
+from gateway.repeats import Repeats
 from gateway.seal import Sealer
 from gateway.spool import Spool
+from gateway.tables import TablesRefused
 from gateway.timers import Timers
 from gateway.watch import Sources, Watch
 
@@ -198,6 +203,8 @@ class Gateway:
                 senders_by_oin={sender.oin: sender for sender in config.senders},
                 settings=config.http,
                 ready=self.reasons_not_ready,
+                repeats=Repeats(self._reaches, tempo.policy, tempo.closed_days),
+                on_deliveries=self.dispatch.wake,
                 closed_days=tempo.closed_days,
                 signs=self.watch.told,
                 metrics=metrics.text if config.http.metrics else None,
@@ -223,20 +230,26 @@ class Gateway:
         )
 
     async def prepare(self) -> None:
-        """Bring the ledger to the current schema and put the register in force; raises LedgerAway, TablesRefused."""
+        """Bring the ledger to the current schema and put the register in force; raises LedgerAway, TablesRefused: also
+        where the ledger may lose what it committed, or others can read a key."""
+        _refuse_unsafe(await self.ledger.run(durability))
         await self.ledger.run(upgrade)
         if self.config.register is not None and await self.ledger.run(register_rows.revision) == 0:
             await apply_register(self.ledger, self.clock, read_register(Path(self.config.register.file)))
         await self._load_register()
+        _refuse_unsafe(look_at_files(of_creditors(self.links.register.by_id.values())))
 
     async def run(self) -> None:
-        """Until `stop`; then everything in flight is finished or given back first."""
-        async with self.watch.watching(), self.http.listening():
-            await self._prepare_when_possible()
-            if not self._stop.is_set():
-                await self._run_stages()
-        await self.links.aclose()
-        await self.ledger.aclose()
+        """Until `stop`; then everything in flight is finished or given back first. Whatever it ends of, connections are
+        closed: the event loop would wait for them."""
+        try:
+            async with self.watch.watching(), self.http.listening():
+                await self._prepare_when_possible()
+                if not self._stop.is_set():
+                    await self._run_stages()
+        finally:
+            await self.links.aclose()
+            await self.ledger.aclose()
         log.info("stopped")
 
     async def _prepare_when_possible(self) -> None:
@@ -255,6 +268,11 @@ class Gateway:
 
     def _creditor(self, id_: str) -> Creditor | None:
         return self.links.register.by_id.get(id_)
+
+    def _reaches(self, per_second: float | None) -> Reaches:
+        """How creditors can be reached by the register in force."""
+        find, channels = self._creditor, self.links.open_channels
+        return lambda name: reach_of(find(name), channels(name), per_second)
 
     async def _end_wait(self, gemeente: str, kenmerk: str) -> None:
         await self.intake.end_wait(gemeente, kenmerk)
@@ -311,6 +329,7 @@ class Gateway:
         documents = await self.ledger.run(register_rows.entries)
         creditors = [creditor_from_json(document) for document in documents.values()]
         await self.links.load(creditors, await self.ledger.run(register_rows.closed_lanes))
+        self.dispatch.limits_changed()
         self._revision, self._loaded = revision, True
         log.info("register_loaded", aantal=len(creditors))
 
@@ -325,6 +344,11 @@ class Gateway:
     async def reasons_not_ready(self) -> list[str]:
         """In Dutch; empty when ready."""
         return await self.watch.reasons_not_ready()
+
+
+def _refuse_unsafe(findings: Iterable[Finding]) -> None:
+    if reasons := [finding.text for finding in findings if finding.unsafe]:
+        raise TablesRefused(reasons)
 
 
 async def apply_register(ledger: Ledger, clock: Clock, creditors: Iterable[Creditor]) -> dict[str, Creditor | None]:

@@ -1,12 +1,13 @@
 """What `kennisgeving check` says of RabbitMQ: reachable, the topology there, and nothing in it that loses messages."""
 
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import aiohttp
 from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity
+from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, ChannelPreconditionFailed
 from aiohttp import ClientSession, ClientTimeout
 from yarl import URL
 
@@ -17,6 +18,8 @@ from gateway.contract import Finding, SecretMissing, SettingsRefused, client_ssl
 
 PATIENCE = 10.0
 _OK = 200
+_INEQUIVALENT = re.compile(r"inequivalent arg '([a-z_-]+)'")
+_NEVER_BY_POLICY = ("durable", "x-queue-type")
 _LOSING = ("message-ttl", "expires", "max-length", "max-length-bytes")
 """Arguments and policies by which a queue drops or refuses messages."""
 
@@ -29,6 +32,8 @@ async def check_broker(settings: AmqpSettings) -> AsyncIterator[Finding]:
             yield Finding(True, "RabbitMQ: bereikbaar")
             for kind, name in _objects(broker.topology):
                 yield await _look(connection, kind, name, made_at_start=settings.declare)
+            if (finding := await _look_at_arguments(connection, broker.topology)) is not None:
+                yield finding
     except (SettingsRefused, SecretMissing) as why:
         yield Finding(False, f"[amqp] {why}")
     except (OSError, AMQPError) as why:
@@ -57,6 +62,38 @@ async def _look(connection: AbstractConnection, kind: str, name: str, *, made_at
         return Finding(None, f"{place}: {type(why).__name__}")
     await channel.close()
     return Finding(True, f"{place}: is er")
+
+
+async def _look_at_arguments(connection: AbstractConnection, names: Topology) -> Finding | None:
+    """None: the intake queue is not there. What sets dead-lettering may be a policy, where we do not declare it."""
+    place = f"RabbitMQ: wachtrij {names.intake}"
+    try:
+        await (await connection.channel()).get_queue(names.intake)
+        differs = await _difference(connection, names.intake, names.intake_arguments)
+        if differs and not names.declare:
+            kind = await _difference(connection, names.intake, {"x-queue-type": "quorum"})
+            if kind not in _NEVER_BY_POLICY:
+                return Finding(None, f"{place}: {differs} is geen argument; een beleid kan het regelen, zie beheer_url")
+            differs = kind
+    except ChannelNotFoundEntity:
+        return None
+    except AMQPError as why:
+        return Finding(None, f"{place}: argumenten niet te vergelijken ({type(why).__name__})")
+    if differs:
+        return Finding(False, f"{place}: {differs} is anders dan hier nodig is", unsafe=True)
+    return Finding(True, f"{place}: duurzaam, met de juiste argumenten")
+
+
+async def _difference(connection: AbstractConnection, name: str, arguments: Mapping[str, str]) -> str | None:
+    """Declares a queue that is there already: the broker then only compares. The first thing that differs, or None."""
+    channel = await connection.channel()
+    try:
+        await channel.declare_queue(name, durable=True, arguments=dict(arguments))
+    except ChannelPreconditionFailed as why:
+        differs = _INEQUIVALENT.search(str(why))
+        return differs[1] if differs else "een argument"
+    await channel.close()
+    return None
 
 
 async def _look_at_queue(settings: AmqpSettings, broker: Broker) -> list[Finding]:
@@ -94,7 +131,8 @@ def judge_queue(queue: Mapping[str, Any], names: Topology) -> Iterator[Finding]:
         name = key.removeprefix("x-")
         is_right = in_force.get(name) == wanted
         text = f'RabbitMQ: wachtrij {names.intake}: {name} is "{in_force.get(name, "")}"'
-        yield Finding(is_right, text if is_right else f'{text}, moet "{wanted}" zijn')
+        yield Finding(is_right, text if is_right else f'{text}, moet "{wanted}" zijn', unsafe=not is_right)
     for name in _LOSING:
         if name in in_force:
-            yield Finding(False, f"RabbitMQ: wachtrij {names.intake}: {name} gooit berichten weg of weigert ze")
+            text = f"RabbitMQ: wachtrij {names.intake}: {name} gooit berichten weg of weigert ze"
+            yield Finding(False, text, unsafe=True)

@@ -11,7 +11,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import Connection, text
 
 from gateway.app import make_channels
 from gateway.broker_check import check_broker
@@ -19,8 +18,10 @@ from gateway.clock import Clock
 from gateway.config import Config, HttpSettings, Tempo, read_config
 from gateway.contract import Channel, Finding, SecretMissing, SettingsRefused, look_at_certificate, read_secret
 from gateway.core.creditor import Creditor
+from gateway.key_files import look_at_files, of_creditors, of_settings
 from gateway.keys import KeyRefused, Keys, read_keys
 from gateway.ledger import register as register_rows
+from gateway.ledger.durability import durability
 from gateway.ledger.engine import Contention, Ledger, LedgerAway
 from gateway.ledger.upgrade import is_current
 from gateway.register import creditor_from_json, endpoint_of, read_register
@@ -32,7 +33,6 @@ AT_ONCE = 8
 PATIENCE = 30.0
 """Seconds that one look at the ledger, or at one creditor on one channel, may take."""
 _MARKS = {True: "goed", False: "FOUT", None: "niet te controleren"}
-_POSTGRESQL_DURABILITY = ("fsync", "full_page_writes", "synchronous_commit")
 
 
 def line(finding: Finding) -> str:
@@ -50,9 +50,26 @@ async def check(path: Path, clock: Clock, environ: Mapping[str, str] = os.enviro
         return
     yield Finding(True, f"{path}: alle instellingen zijn geldig")
     looks = _Checkup(config, clock)
-    for look in (looks.settings, looks.key, looks.ledger, looks.broker, looks.register, looks.creditors):
+    for look in (
+        looks.settings,
+        looks.key,
+        looks.ledger,
+        looks.broker,
+        looks.register,
+        looks.key_files,
+        looks.creditors,
+    ):
         for finding in await look():
             yield finding
+
+
+async def reasons_not_to_start(config: Config, clock: Clock) -> list[str]:
+    """What of our own is unsafe before anything has started, as far as it can be seen now: a broker that is away is
+    waited for. The ledger, and the key files of creditors, are judged when the ledger is there."""
+    own = [*look_at_files(of_settings(config)), *_look_at_own_certificates(config, clock)]
+    if config.amqp is not None:
+        own += [finding async for finding in check_broker(config.amqp)]
+    return [finding.text for finding in own if finding.unsafe]
 
 
 class _Checkup:
@@ -68,6 +85,9 @@ class _Checkup:
     async def settings(self) -> list[Finding]:
         return [*_cautions(self._config), *_look_at_http(self._config.http, self._clock)]
 
+    async def key_files(self) -> list[Finding]:
+        return look_at_files([*of_settings(self._config), *of_creditors(self._creditors)])
+
     async def key(self) -> list[Finding]:
         try:
             self._keys = read_keys(self._config.ledger.key)
@@ -82,7 +102,7 @@ class _Checkup:
         ledger = Ledger(self._config.ledger.url)
         try:
             async with asyncio.timeout(PATIENCE):
-                durability = await ledger.run(_durability)
+                durable = await ledger.run(durability)
                 current = await ledger.run(is_current)
                 documents = await ledger.run(register_rows.entries) if current else {}
         except (LedgerAway, Contention, TimeoutError) as why:
@@ -91,7 +111,7 @@ class _Checkup:
             await ledger.aclose()
         self._creditors = [creditor_from_json(document) for document in documents.values()]
         schema = "het huidige schema" if current else "het schema wordt bij de start bijgewerkt"
-        return [Finding(True, f"[ledger] bereikbaar, {schema}"), *durability]
+        return [Finding(True, f"[ledger] bereikbaar, {schema}"), *durable]
 
     async def broker(self) -> list[Finding]:
         if self._config.amqp is None:
@@ -153,6 +173,14 @@ def _look_at_http(http: HttpSettings, clock: Clock) -> Iterator[Finding]:
         yield _look_at_jwks(http.oauth2.keys)
 
 
+def _look_at_own_certificates(config: Config, clock: Clock) -> Iterator[Finding]:
+    """Of our listeners, and what channels sign with; a creditor's client certificate is its own lane's trouble."""
+    signing = (table.get("certificaat") for table in config.channels.values())
+    for reference in (config.http.certificate, *signing):
+        if isinstance(reference, str):
+            yield look_at_certificate(reference, clock.now())
+
+
 def _is_readable(place: str, reference: str) -> Finding:
     try:
         read_secret(reference)
@@ -180,20 +208,6 @@ def _absent_file(url: str) -> Finding | None:
     if os.access(file.parent, os.W_OK | os.X_OK):
         return Finding(True, f"[ledger] {file}: wordt bij de start gemaakt")
     return Finding(False, f"[ledger] {file}: in deze map kan niet worden geschreven")
-
-
-def _durability(connection: Connection) -> list[Finding]:
-    """Whether a commit survives a power cut."""
-    if connection.dialect.name == "sqlite":
-        mode = str(connection.scalar(text("PRAGMA journal_mode")))
-        return [Finding(mode == "wal", f"[ledger] journal_mode is {mode}")]
-    values = {name: str(connection.scalar(text(f"SHOW {name}"))) for name in _POSTGRESQL_DURABILITY}
-    return [
-        Finding(
-            value != "off", f"[ledger] {name} is {value}" + ": bij stroomuitval gaat iets verloren" * (value == "off")
-        )
-        for name, value in values.items()
-    ]
 
 
 async def _look_at_lane(

@@ -126,10 +126,11 @@ class Tempo(Struct, frozen=True):
 
 
 class GatewaySettings(Struct, frozen=True):
-    """Who we are. The default OIN is one for testing."""
+    """Who we are; `four_eyes`: what is sent again by command takes two persons. The default OIN is one for testing."""
 
     oin: Oin = "00000099000000001000"
     name: Text = field(name="naam", default="Kennisgeving-gateway")
+    four_eyes: bool = field(name="vier_ogen", default=False)
 
 
 class RegisterSettings(Struct, frozen=True):

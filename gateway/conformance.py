@@ -164,6 +164,9 @@ class Conformance:
         with pytest.raises(SettingsRefused):
             channel.check_settings({})
 
+    async def test_it_says_whether_its_peer_can_be_asked(self, channel: Channel) -> None:
+        assert getattr(type(channel), "resolves", False) is self.can_resolve
+
     # -- handing over
 
     async def test_handed_over_means_that_the_peer_has_exactly_the_frozen_bytes(

@@ -266,7 +266,11 @@ class Link(Protocol):
 
 
 class Channel(Protocol):
-    """One kind of transport. Constructed once with the Surroundings; raises SettingsRefused on a wrong own table."""
+    """One kind of transport. Constructed once with the Surroundings; raises SettingsRefused on a wrong own table.
+
+    A class that also has `resolves: ClassVar[bool] = True` says that its links' `resolve` asks the peer: after a
+    restore that is done then, and what the peer has is not sent again. Without it a person decides.
+    """
 
     name: ClassVar[str]
 

@@ -25,6 +25,8 @@ class Finding(Struct, frozen=True):
     """None: could not be checked."""
     text: str
     """Dutch."""
+    unsafe: bool = False
+    """`serve` does not start with this."""
 
 
 async def look_at_peer(url: URL, networks: Networks, tls: ssl.SSLContext, now: datetime) -> Finding:
@@ -62,8 +64,8 @@ def look_at_certificate(reference: str, now: datetime) -> Finding:
 def _expiry(subject: str, certificate: x509.Certificate, now: datetime) -> Finding:
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if now < begin:
-        return Finding(False, f"{subject} geldt pas vanaf {begin.astimezone(UTC):%Y-%m-%d}")
+        return Finding(False, f"{subject} geldt pas vanaf {begin.astimezone(UTC):%Y-%m-%d}", unsafe=True)
     if now > end:
-        return Finding(False, f"{subject} is verlopen op {end.astimezone(UTC):%Y-%m-%d}")
+        return Finding(False, f"{subject} is verlopen op {end.astimezone(UTC):%Y-%m-%d}", unsafe=True)
     days = f"geldig tot {end.astimezone(UTC):%Y-%m-%d}"
     return Finding(end - now > _SOON, f"{subject} {days}" + ("" if end - now > _SOON else " (binnen 30 dagen)"))

@@ -79,11 +79,17 @@ def read_keys(reference: str) -> Keys:
         raise KeyRefused("de sleutel is geen geldige base64") from why
 
 
+def is_open_to_others(path: Path) -> bool:
+    """Whoever is not its owner can change it, or who is not in its group either can do anything with it. Raises
+    OSError."""
+    return bool(path.stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP))
+
+
 def _refuse_readable_by_others(path: Path) -> None:
     """Absence is for read_secret to report."""
     try:
-        mode = path.stat().st_mode
+        is_open = is_open_to_others(path)
     except OSError:
         return
-    if mode & (stat.S_IRWXO | stat.S_IWGRP):
+    if is_open:
         raise KeyRefused(f"anderen kunnen bij {path}: geef alleen de eigenaar en zijn groep leesrecht (chmod 640)")

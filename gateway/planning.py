@@ -247,6 +247,9 @@ class Planner:
             replace(one, state=State.WITHDRAWN) if one.id in gone else one for one in self._known.earlier[dossier.id]
         ]
         self.writes.withdrawn += ended
+        self.writes.unrepeated += [
+            one.id for one in work.earlier if one.is_repeated and (one.agent_for or one.creditor) in concerned
+        ]
         for one in ended:
             about = {"versie": one.versie, "schuldeiser": one.creditor, "bezorging": one.id}
             self._book.tell("bezorging-ingetrokken", message, dossier, **about)

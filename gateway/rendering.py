@@ -24,6 +24,7 @@ class Ready(Struct):
     parcel: Parcel
     intent: Intent
     in_doubt: bool
+    """Whether an earlier attempt arrived is not known: that is asked first."""
     frozen_at: int = 0
 
 
@@ -76,5 +77,10 @@ class Rendering:
             body=body,
             notice_reference=claimed.notice_reference,
         )
-        in_doubt = claimed.frozen is not None and claimed.before in (State.BUSY, State.IN_DOUBT)
-        return Ready(claimed, parcel, intent, in_doubt)
+        return Ready(claimed, parcel, intent, is_in_doubt(claimed))
+
+
+def is_in_doubt(claimed: Claimed) -> bool:
+    """An earlier attempt may have arrived: one that nobody settled, one that ended so, or one that the ledger has
+    forgotten because a backup was put back."""
+    return claimed.before == State.IN_DOUBT or (claimed.before == State.BUSY and claimed.frozen is not None)

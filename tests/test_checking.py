@@ -39,7 +39,9 @@ def directory(tmp_path: Path) -> Path:
     key = tmp_path / "ledger.key"
     key.write_bytes(base64.b64encode(secrets.token_bytes(32)))
     key.chmod(0o600)
-    (tmp_path / "webhook.key").write_text("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
+    webhook = tmp_path / "webhook.key"
+    webhook.write_text("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
+    webhook.chmod(0o640)
     (tmp_path / "schuldeisers.toml").write_text(ENTRY.format(port=free_port()))
     return tmp_path
 
@@ -88,6 +90,7 @@ async def test_a_key_that_others_can_read_is_wrong_and_channels_stay_closed(dire
     (directory / "ledger.key").chmod(0o644)
     found = await findings(directory)
     assert any("anderen kunnen bij" in text for text in wrong(found))
+    assert sum("ledger.key: anderen kunnen dit geheim lezen" in text for text in wrong(found)) == 1
     assert [finding.text for finding in found if finding.ok is None] == ["kanalen: zonder sleutel niet te openen"]
 
 
@@ -153,7 +156,7 @@ async def test_the_queue_that_we_declare_is_judged_right_and_a_policy_that_drops
     settings = f'[amqp]\nurl = "{managed.url()}"\nbeheer_url = "http://127.0.0.1:{managed.management_port}"'
     found = await findings(directory, more=settings)
     about = [finding for finding in found if "wachtrij kennisgeving.intake: " in finding.text]
-    assert len(about) == 6
+    assert len(about) == 7
     assert all(finding.ok for finding in about)
     managed.ctl("set_policy", "ttl", "kennisgeving", '{"message-ttl": 60000}', "--apply-to", "queues")
     async with asyncio.timeout(30):  # the management API tells what it gathered some seconds ago

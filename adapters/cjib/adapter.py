@@ -174,6 +174,7 @@ class CjibLink:
 
 class Cjib:
     name: ClassVar[str] = "cjib"
+    resolves: ClassVar[bool] = True
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings

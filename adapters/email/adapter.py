@@ -13,6 +13,7 @@ from adapters.email.relay import RelayRoute
 from adapters.email.settings import mailbox_host, read_creditor, read_settings, recipient_certificate, relay_host
 from adapters.email.smime import signer_of
 from gateway.contract import (
+    Deferred,
     Draft,
     Endpoint,
     Finding,
@@ -50,6 +51,8 @@ class EmailLink:
         self._route = route
         self._owns_route = owns_route
         self._name = endpoint.name
+        self._reads_replies = channel.settings.inkomend is not None
+        self._grace = wire.Grace()
         self._creditor = read_creditor(endpoint.settings)
         self._certificate = recipient_certificate(self._creditor)
 
@@ -62,7 +65,10 @@ class EmailLink:
         return await self._route.deliver(envelope, parcel.body, deadline)
 
     async def resolve(self, parcel: Parcel) -> Outcome | None:
-        """SMTP cannot be asked: the same bytes go again, and their Message-ID shows that they are the same."""
+        """SMTP cannot be asked, but where we read what comes back a delivery status may still tell: that is waited for
+        once. Then the same bytes go again, and their Message-ID shows that they are the same."""
+        left = self._grace.left(parcel.delivery, asyncio.get_running_loop().time()) if self._reads_replies else 0
+        return Deferred(left, "wacht_op_status") if left > 0 else None
 
     async def collect(self, open_deliveries: Sequence[OpenDelivery], receive: Receive) -> None:
         """What comes back comes for the channel as a whole."""

@@ -247,3 +247,19 @@ def _refused(why: aiosmtplib.SMTPResponseException, *, is_relay: bool) -> Outcom
     if isinstance(why, aiosmtplib.SMTPRecipientRefused | aiosmtplib.SMTPDataError) or not is_relay:
         return RefusedForGood(evidence)
     return OwnFault(evidence)
+
+
+GRACE = 600.0
+"""Seconds in which a delivery status may tell that a mail in doubt has arrived, before it goes again."""
+
+
+class Grace:
+    """How much longer each mail in doubt is waited for: GRACE from the first time that it is asked after."""
+
+    def __init__(self) -> None:
+        self._ends: dict[str, float] = {}
+
+    def left(self, delivery: str, now: float) -> float:
+        """Seconds; 0 or less: long enough. `now` in seconds of a clock that never goes back."""
+        self._ends = {other: end for other, end in self._ends.items() if now < end + GRACE}
+        return self._ends.setdefault(delivery, now + GRACE) - now

@@ -134,6 +134,7 @@ class Sftp:
     """The channel `sftp`; it has no table of its own in gateway.toml."""
 
     name: ClassVar[str] = "sftp"
+    resolves: ClassVar[bool] = True
 
     def __init__(self, surroundings: Surroundings) -> None:
         if surroundings.settings:

@@ -93,6 +93,16 @@ bewaard is; wat de gateway ervan vindt, meldt hij met een gebeurtenis.""",
 )
 
 app.command(
+    "gateway.cli.recovery:recover",
+    name="herstel",
+    help="""Na het terugzetten van een back-up, vóór de start: maak onzeker wat toen openstond.
+
+Zo gaat niets blind nog eens de deur uit. Een schuldeiser die kan zeggen wat hij heeft (sftp, cjib) wordt dat eerst
+gevraagd; van de andere (webhook, e-mail) komt er een taak, tenzij u met --opnieuw-sturen zegt dat dubbel minder erg is
+dan niet. Toont eerst wat er zou gebeuren.""",
+)
+
+app.command(
     "gateway.cli.simulate:simulate",
     help="""Laat de gateway een jaar draaien op virtuele tijd, en controleer wat altijd moet gelden.
 
@@ -121,6 +131,16 @@ Berichten, pogingen, ontvangst en antwoorden.""",
 _deliveries = _group("bezorging", "Bezorgingen.")
 _deliveries.command("gateway.cli.deliveries:show_all", name="list", help="Toon bezorgingen, de oudste eerst.")
 _deliveries.command("gateway.cli.deliveries:show", help="Toon één bezorging, met pogingen en antwoorden.")
+
+_deliveries.command(
+    "gateway.cli.repeat:repeat",
+    name="herhaal",
+    help="""Stuur bezorgingen nog eens: dezelfde verwijzing, dezelfde inhoud.
+
+Toont eerst wat er zou gebeuren, met aantallen, en wat niet kan en waarom. Doet het pas met --uitvoeren en een reden, en
+met vier ogen ([gateway] vier_ogen) pas als een ander het bevestigt. De reden blijft bewaard, leesbaar voor wie het
+grootboek ziet: zet er geen persoonsgegevens in.""",
+)
 
 _worklist = _group("werkbak", "Taken voor mensen.")
 _worklist.command("gateway.cli.worklist:show_all", name="list", help="Toon wat er te doen is, de oudste taak eerst.")

@@ -8,7 +8,9 @@ import signal
 import uvloop
 
 from gateway.app import Gateway
+from gateway.checking import reasons_not_to_start
 from gateway.cli.options import DEFAULT_CONFIG, ConfigFile
+from gateway.clock import Clock
 from gateway.config import read_config
 from gateway.contract import SecretMissing, SettingsRefused
 from gateway.keys import KeyRefused
@@ -36,7 +38,10 @@ def serve(*, config: ConfigFile = DEFAULT_CONFIG) -> int:
 
 
 async def _serve(config: ConfigFile) -> None:
-    gateway = Gateway(read_config(config))
+    settings = read_config(config)
+    if reasons := await reasons_not_to_start(settings, Clock()):
+        raise TablesRefused(reasons)
+    gateway = Gateway(settings)
     _collect_seldom()
     loop = asyncio.get_running_loop()
     for stop in (signal.SIGTERM, signal.SIGINT):

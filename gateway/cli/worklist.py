@@ -1,13 +1,12 @@
 """`kennisgeving werkbak`."""
 
-import os
-import pwd
 from collections.abc import Callable
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 from sqlalchemy import Connection
 
+from gateway.cli.actor import Actor, acting, kept
 from gateway.cli.errors import Failed, WrongUse
 from gateway.cli.ledger import ledger_to_read, run, settings
 from gateway.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, flag, option
@@ -17,7 +16,7 @@ from gateway.cli.timeline import in_words
 from gateway.clock import Clock
 from gateway.config import Config
 from gateway.core.notice import plain_gemeente
-from gateway.core.task import NotKept, TaskKind, person
+from gateway.core.task import TaskKind, person
 from gateway.core.task import reason as kept_reason
 from gateway.ledger import tasks
 from gateway.ledger.tasks import Rows
@@ -25,7 +24,6 @@ from gateway.ledger.tasks import Rows
 _COLUMNS = ("taak", "soort", "sinds", "gemeente", "dossier", "schuldeiser", "toegewezen aan")
 
 TaskId = Annotated[str, Parameter(name="ID", help="De taak.")]
-Actor = Annotated[str | None, option("--door", "Wie dit doet; standaard de naam waaronder u op deze machine werkt.")]
 
 
 def show_all(
@@ -83,7 +81,7 @@ def done(
     as_json: AsJson = False,
 ) -> int:
     """1: there is no such task, or it is closed already. The JSON is that of `show`."""
-    who, why = _actor(actor), _kept("--reden", kept_reason, reason)
+    who, why = acting(actor), kept("--reden", kept_reason, reason)
     now = Clock().micros()
     sheet = run(_work(settings(config), task, lambda connection: tasks.close(connection, task, who, why, now)))
     return _tell(sheet, "Afgehandeld", as_json=as_json)
@@ -100,8 +98,8 @@ def assign(
     as_json: AsJson = False,
 ) -> int:
     """1: there is no such task, or it is closed already. The JSON is that of `show`."""
-    who, name = _actor(actor), _kept("NAAM", person, to)
-    why = None if reason is None else _kept("--reden", kept_reason, reason)
+    who, name = acting(actor), kept("NAAM", person, to)
+    why = None if reason is None else kept("--reden", kept_reason, reason)
     now = Clock().micros()
     sheet = run(_work(settings(config), task, lambda connection: tasks.assign(connection, task, name, who, now, why)))
     return _tell(sheet, f"Toegewezen aan {name}", as_json=as_json)
@@ -134,23 +132,6 @@ def _found(found: tuple[Any, Rows] | None) -> Sheet:
     if found is None:
         raise Failed("deze taak is er niet")
     return Sheet(*found)
-
-
-def _actor(named: str | None) -> str:
-    """Who acts: as named, else the system's name for whoever runs this."""
-    if named is not None:
-        return _kept("--door", person, named)
-    try:
-        return person(pwd.getpwuid(os.getuid()).pw_name)
-    except (KeyError, NotKept) as why:
-        raise WrongUse("zeg met --door wie u bent") from why
-
-
-def _kept(name: str, rule: Callable[[str], str], typed: str) -> str:
-    try:
-        return rule(typed)
-    except NotKept as why:
-        raise WrongUse(f"{name}: {why}") from why
 
 
 def _tell(sheet: Sheet, what: str, *, as_json: bool) -> int:

@@ -199,7 +199,7 @@ def _is_told(case: Case, one: Delivery) -> bool:
 
 
 def _answers(case: Case, thread: Thread, now: int, terms: Terms) -> Iterator[Item]:
-    waiting = [one for one in thread.answerable if one.awaits_answer]
+    waiting = [one for one in thread.answerable if one.awaits_answer and not one.is_repeated]
     unsent = [one for one in thread.answerable if one.soort == "herinnering" and one.is_open]
     decided = thread.decided
     if decided is None and (thread.key[1] is None or not _must_answer(case, thread)):

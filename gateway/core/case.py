@@ -58,6 +58,12 @@ class Delivery(Struct, frozen=True):
     balance_on: date | None = None
     reminds: str | None = None
     terms: tuple[PauseTerm, ...] = ()
+    stands: State | None = None
+    """Set while it is sent again: what it stays all the while, and `state` says too."""
+
+    @property
+    def is_repeated(self) -> bool:
+        return self.stands is not None
 
     @property
     def key(self) -> Key:

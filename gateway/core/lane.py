@@ -1,7 +1,8 @@
 """What follows from an attempt's outcome: a pure decision on state, time, channel, events and tasks.
 
 A lane is one creditor on one channel. It is held as a whole when the peer names a time (Retry-After) or when the
-fault is ours; deferrals by us and our own faults spend no retry budget (guarantee: failure classes).
+fault is ours; deferrals by us and our own faults spend no retry budget (guarantee: failure classes). How wide a lane is
+and when it is dead is in `window.py`.
 """
 
 from datetime import timedelta
@@ -11,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.core.answer import Said
-from gateway.core.lifecycle import SETTLED, Happening, State, move
+from gateway.core.lifecycle import IN_PROGRESS, SETTLED, STAYS, Happening, State, move
 from gateway.core.outcome import (
     Deferred,
     HandedOver,
@@ -55,6 +56,10 @@ class Standing(Struct, frozen=True):
     channels: tuple[str, ...]
     """Those of its creditor that are open, in the register's order."""
     fallback_after: timedelta = timedelta(hours=24)
+    stands: State | None = None
+    """Of what the creditor has and is sent again: the state that it keeps."""
+    in_doubt: bool = False
+    """The attempt came no further than to ask whether an earlier one had arrived."""
 
 
 class Decision(Struct, frozen=True):
@@ -90,7 +95,11 @@ def decide(standing: Standing, outcome: Outcome, now: int, jitter: float, policy
     """What `outcome`, known at `now`, means for the delivery. `jitter`: 0 ≤ j < 1, spreads retries upward."""
     if standing.state is State.WITHDRAWN:
         return _after_withdrawal(standing, outcome)
-    decision = _decide(standing, outcome, now, jitter, policy)
+    if standing.stands is None:
+        decision = _decide(standing, outcome, now, jitter, policy)
+    else:
+        own = replace(standing, channels=(standing.channel,))
+        decision = _after_repeat(standing, standing.stands, _decide(own, outcome, now, jitter, policy))
     matters = expects_answer(standing.soort) or now - standing.created_at >= LATE_FROM
     return replace(decision, reviews=matters and decision.state in SETTLED)
 
@@ -100,7 +109,7 @@ def _decide(standing: Standing, outcome: Outcome, now: int, jitter: float, polic
         case HandedOver():
             return _handed_over(standing, outcome)
         case Deferred(seconds=seconds):
-            return _again(standing, now + int(seconds * SECOND), spends=False)
+            return _after_deferral(standing, now, now + int(seconds * SECOND))
         case OwnFault():
             return _after_own_fault(standing, now, held_until(outcome, now))
         case Transient(retry_after=hint):
@@ -111,6 +120,23 @@ def _decide(standing: Standing, outcome: Outcome, now: int, jitter: float, polic
             return _next_channel(standing, now, TaskKind.REFUSED_BY_CHANNEL, closes=whole)
         case _ as unreachable:
             assert_never(unreachable)
+
+
+def _after_repeat(standing: Standing, stands: State, decision: Decision) -> Decision:
+    """What was there already is what it was, however its repeat ended; a repeat that failed is for a person."""
+    if decision.state in IN_PROGRESS:
+        return decision
+    happening = STAYS[stands]
+    if decision.state is State.FAILED:
+        return replace(
+            decision,
+            steps=((happening, move(standing.state, happening)),),
+            events=(),
+            task=decision.task if decision.closes_channel else TaskKind.REPEAT_FAILED,
+        )
+    if stands in (State.DELIVERED, decision.state):
+        return decision
+    return replace(decision, steps=(*decision.steps, (happening, move(decision.state, happening))))
 
 
 def _after_withdrawal(standing: Standing, outcome: Outcome) -> Decision:
@@ -129,13 +155,45 @@ def _after_withdrawal(standing: Standing, outcome: Outcome) -> Decision:
 
 def held_until(outcome: Outcome, now: int) -> int:
     """Until when the whole lane rests after `outcome`, before anything else is sent on it; 0: it does not."""
+    return now + int(OWN_FAULT_PAUSE * SECOND) if isinstance(outcome, OwnFault) else asked_to_wait_until(outcome, now)
+
+
+def asked_to_wait_until(outcome: Outcome, now: int) -> int:
+    """Until when the peer itself asks us to leave its lane alone, which holds for every gateway and outlives a
+    restart; 0: it does not ask. A fault of ours is looked at anew by whoever starts."""
     match outcome:
-        case OwnFault():
-            return now + int(OWN_FAULT_PAUSE * SECOND)
         case Transient(retry_after=hint) if hint:
             return now + int(min(hint, HINT_AT_MOST) * SECOND)
-        case _:
+        case HandedOver() | Deferred() | Transient() | RefusedForGood() | OwnFault() | Uncertain():
             return 0
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def _after_deferral(standing: Standing, now: int, again_at: int) -> Decision:
+    """No budget is spent; the next channel, the horizon and the next message do not wait for us."""
+    if _falls_back(standing, now):
+        return _next_channel(standing, now)
+    if now >= standing.give_up_at:
+        return _next_channel(standing, now, TaskKind.GIVEN_UP)
+    overdue = _holds_up(standing, now)
+    return _again(
+        standing,
+        min(again_at, *(moment for moment in _moments(standing) if moment > now)),
+        spends=False,
+        task=TaskKind.HELD_UP if overdue else None,
+        releases_next=overdue,
+    )
+
+
+def _moments(standing: Standing) -> tuple[int, int, int]:
+    """When it is given up, goes to the next channel where there is one, and lets the next message go."""
+    falls_back = standing.channel_since + standing.fallback_after // timedelta(microseconds=1)
+    return (
+        standing.give_up_at,
+        standing.give_up_at if _following(standing) is None else falls_back,
+        standing.give_up_at if expects_answer(standing.soort) else standing.created_at + BLOCKS_AT_MOST,
+    )
 
 
 def _after_own_fault(standing: Standing, now: int, again_at: int) -> Decision:
@@ -176,6 +234,7 @@ def _again(
     task: TaskKind | None = None,
     releases_next: bool = False,
 ) -> Decision:
+    happening = Happening.DOUBT if standing.in_doubt else happening
     state = move(standing.state, happening)
     moved = state in (State.RETRYING, State.IN_DOUBT)
     return Decision(
@@ -200,7 +259,7 @@ def _retry(
     at = now + int(wait * SECOND)
     if now >= standing.give_up_at:
         return _next_channel(standing, now, TaskKind.GIVEN_UP)
-    overdue = not expects_answer(standing.soort) and now >= standing.created_at + BLOCKS_AT_MOST
+    overdue = _holds_up(standing, now)
     return _again(
         standing,
         min(at, standing.give_up_at),
@@ -209,6 +268,11 @@ def _retry(
         task=TaskKind.HELD_UP if overdue else None,
         releases_next=overdue,
     )
+
+
+def _holds_up(standing: Standing, now: int) -> bool:
+    """It holds up the next message for longer than it may."""
+    return not expects_answer(standing.soort) and now >= standing.created_at + BLOCKS_AT_MOST
 
 
 def _falls_back(standing: Standing, now: int) -> bool:

@@ -14,6 +14,11 @@ Rules behind the table:
    and moves nothing. What was handed over stays a fact.
 7. When no answer is expected any more (the term and the reminder are over, the pause has ended, the notice was
    withdrawn, a newer one is answered), what waits for one ends as `afgeleverd_zonder_antwoord`.
+8. An operator, or the sender, may have what has ended sent again (`herhaald`): an act on record, with who and why. It
+   is the only thing but evidence that leaves a terminal state, and it does not leave `ingetrokken`. What the creditor
+   had already stays what it was: when the repeat has ended, however it ended, the delivery is that again (`blijft_…`),
+   its decision untouched. A withdrawal, or evidence, ends a repeat at once.
+9. After a backup was put back nobody knows what became of what was open in it: it is in doubt (`teruggezet`).
 """
 
 from collections.abc import Mapping
@@ -53,6 +58,13 @@ class Happening(StrEnum):
     RECEIPT = "ontvangst"
     CONFIRMING_ANSWER = "bevestigend_antwoord"
     REFUSING_ANSWER = "weigerend_antwoord"
+    REPEATED = "herhaald"
+    RESTORED = "teruggezet"
+    STILL_DELIVERED = "blijft_afgeleverd"
+    STILL_RECEIVED = "blijft_ontvangen"
+    STILL_CONFIRMED = "blijft_bevestigd"
+    STILL_REFUSED = "blijft_geweigerd"
+    STILL_CLOSED = "blijft_afgeleverd_zonder_antwoord"
 
 
 class NotAllowed(Exception):
@@ -64,6 +76,14 @@ _ANSWERS = {
     Happening.REFUSING_ANSWER: State.REFUSED,
 }
 _EVIDENCE = {Happening.RECEIPT: State.RECEIVED, **_ANSWERS}
+_STILL = {
+    Happening.STILL_DELIVERED: State.DELIVERED,
+    Happening.STILL_RECEIVED: State.RECEIVED,
+    Happening.STILL_CONFIRMED: State.CONFIRMED,
+    Happening.STILL_REFUSED: State.REFUSED,
+    Happening.STILL_CLOSED: State.CLOSED,
+}
+_AGAIN = {Happening.REPEATED: State.RETRYING}
 
 
 def _unmoved(state: State) -> dict[Happening, State]:
@@ -89,14 +109,16 @@ def _waiting(state: State) -> dict[Happening, State]:
         Happening.CLAIMED: State.BUSY,
         Happening.BOUNCED: state,
         Happening.WITHDRAWN: State.WITHDRAWN,
+        Happening.RESTORED: State.IN_DOUBT,
         **_EVIDENCE,
+        **_STILL,
     }
 
 
 TABLE: Mapping[State, Mapping[Happening, State]] = {
     State.QUEUED: _waiting(State.QUEUED),
     State.RETRYING: _waiting(State.RETRYING),
-    State.IN_DOUBT: _waiting(State.IN_DOUBT),
+    State.IN_DOUBT: {**_waiting(State.IN_DOUBT), **_AGAIN},
     State.BUSY: {
         Happening.LEASE_LOST: State.IN_DOUBT,
         Happening.RELEASED: State.RETRYING,
@@ -107,25 +129,36 @@ TABLE: Mapping[State, Mapping[Happening, State]] = {
         Happening.GIVEN_UP: State.FAILED,
         Happening.BOUNCED: State.BUSY,
         Happening.WITHDRAWN: State.WITHDRAWN,
+        Happening.RESTORED: State.IN_DOUBT,
         **_EVIDENCE,
+        **_STILL,
     },
     State.DELIVERED: {
         Happening.RETRY: State.RETRYING,
         Happening.BOUNCED: State.FAILED,
         Happening.EXPIRED: State.CLOSED,
         **_EVIDENCE,
+        **_STILL,
+        **_AGAIN,
     },
-    State.RECEIVED: {**_unmoved(State.RECEIVED), Happening.EXPIRED: State.CLOSED, **_EVIDENCE},
-    State.CONFIRMED: {**_unmoved(State.CONFIRMED), Happening.RECEIPT: State.CONFIRMED, **_ANSWERS},
-    State.REFUSED: {**_unmoved(State.REFUSED), Happening.RECEIPT: State.REFUSED, **_ANSWERS},
+    State.RECEIVED: {
+        **_unmoved(State.RECEIVED),
+        Happening.EXPIRED: State.CLOSED,
+        **_EVIDENCE,
+        **_STILL,
+        **_AGAIN,
+    },
+    State.CONFIRMED: {**_unmoved(State.CONFIRMED), Happening.RECEIPT: State.CONFIRMED, **_ANSWERS, **_AGAIN},
+    State.REFUSED: {**_unmoved(State.REFUSED), Happening.RECEIPT: State.REFUSED, **_ANSWERS, **_AGAIN},
     State.CLOSED: {
         Happening.RETRY: State.RETRYING,
         Happening.BOUNCED: State.FAILED,
         Happening.EXPIRED: State.CLOSED,
         Happening.RECEIPT: State.CLOSED,
         **_ANSWERS,
+        **_AGAIN,
     },
-    State.FAILED: {**_unmoved(State.FAILED), **_EVIDENCE},
+    State.FAILED: {**_unmoved(State.FAILED), **_EVIDENCE, **_AGAIN},
     State.WITHDRAWN: dict.fromkeys(Happening, State.WITHDRAWN),
 }
 
@@ -141,6 +174,12 @@ TOLD = SETTLED - {State.WITHDRAWN, State.FAILED}
 """The creditor has it, as far as anyone can know."""
 
 AWAITING_ANSWER = (State.DELIVERED, State.RECEIVED)
+
+IN_PROGRESS = frozenset({State.QUEUED, State.BUSY, State.RETRYING, State.IN_DOUBT})
+"""Still to be handed over, as far as anyone can know."""
+
+STAYS = {state: happening for happening, state in _STILL.items()}
+"""What ends a repeat: the happening by which a delivery is again what it was before it."""
 
 
 def move(state: State, happening: Happening) -> State:

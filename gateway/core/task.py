@@ -43,6 +43,8 @@ class TaskKind(StrEnum):
     ANSWER_OVERDUE = "antwoord_verlopen"
     AGENT_UNKNOWN = "overgedragen_aan_onbekende"
     REQUEST_WAITS = "pauzeverzoek_wacht"
+    REPEAT_FAILED = "herhaling_mislukt"
+    RESTORED_UNKNOWN = "hersteld_onbekend"
 
 
 class Guide(Struct, frozen=True):
@@ -124,6 +126,15 @@ GUIDES: Final[Mapping[TaskKind, Guide]] = {
     TaskKind.REQUEST_WAITS: Guide(
         "Een pauzeverzoek wacht langer dan vijf werkdagen op de gemeente.",
         "Vraag de gemeente of zij de hulpvrager heeft gesproken.",
+    ),
+    TaskKind.REPEAT_FAILED: Guide(
+        "Dit bericht zou nog eens naar de schuldeiser gaan, en dat is niet gelukt; de eerste keer lukte het wel.",
+        "Vraag de schuldeiser of hij het bericht nu heeft, en herhaal het zo nodig later.",
+    ),
+    TaskKind.RESTORED_UNKNOWN: Guide(
+        "Na het terugzetten van een back-up is niet bekend of de schuldeiser dit bericht heeft, en dit kanaal kan dat "
+        "niet zeggen.",
+        "Vraag het de schuldeiser; heeft hij het niet, herhaal dan de bezorging.",
     ),
 }
 

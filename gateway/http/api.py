@@ -15,6 +15,7 @@ from gateway.http.messages import Messages
 from gateway.http.overviews import Overviews
 from gateway.http.pause_requests import PauseRequestDoor
 from gateway.http.problems import as_json
+from gateway.http.repeats import RepeatDoor
 from gateway.http.routes import PREFIX, Route, query_of
 
 ForSender = Callable[[Sender, Mapping[str, str], web.Request], Awaitable[web.Response]]
@@ -29,6 +30,7 @@ class Api:
         self._lookups = Lookups(doors)
         self._overviews = Overviews(doors)
         self._requests = PauseRequestDoor(doors)
+        self._repeats = RepeatDoor(doors)
         self._callbacks = Callbacks(doors)
         self._document = openapi.document(doors.settings.public_url)
 
@@ -38,6 +40,7 @@ class Api:
             routes.LIST_DOSSIERS.operation: self._for_senders(routes.LIST_DOSSIERS, self._lookups.dossiers),
             routes.GET_DOSSIER.operation: self._for_senders(routes.GET_DOSSIER, self._lookups.dossier),
             routes.GET_DELIVERY.operation: self._for_senders(routes.GET_DELIVERY, self._lookups.delivery),
+            routes.POST_REPEAT.operation: self._for_senders(routes.POST_REPEAT, self._repeats.take),
             routes.GET_FEED.operation: self._for_senders(routes.GET_FEED, self._lookups.feed),
             routes.LIST_PAUSE_REQUESTS.operation: self._for_senders(routes.LIST_PAUSE_REQUESTS, self._requests.listed),
             routes.GET_PAUSE_REQUEST.operation: self._for_senders(routes.GET_PAUSE_REQUEST, self._requests.one),

@@ -1,6 +1,6 @@
 """What the HTTP routes need of the gateway."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import date
 
 from msgspec import Struct
@@ -13,8 +13,9 @@ from gateway.events import Events
 from gateway.evidence import Testimony
 from gateway.intake import Intake
 from gateway.ledger.engine import Ledger
-from gateway.links import Links
+from gateway.links import Lane, Links
 from gateway.receipts import Receipts
+from gateway.repeats import Repeats
 from gateway.seal import Sealer
 
 NCSC = "https://www.ncsc.nl/contact/kwetsbaarheid-melden"
@@ -22,8 +23,8 @@ NCSC = "https://www.ncsc.nl/contact/kwetsbaarheid-melden"
 
 
 class Doors(Struct, frozen=True):
-    """`ready` gives reasons, in Dutch, why the gateway is not ready; `security_contact` is a URI (RFC 9116); on
-    `closed_days` nobody works, beside the holidays."""
+    """`ready` gives reasons, in Dutch, why the gateway is not ready; `on_deliveries` is told of lanes that have work;
+    `security_contact` is a URI (RFC 9116); on `closed_days` nobody works, beside the holidays."""
 
     ledger: Ledger
     intake: Intake
@@ -38,6 +39,8 @@ class Doors(Struct, frozen=True):
     senders_by_oin: Mapping[str, Sender]
     settings: HttpSettings
     ready: Callable[[], Awaitable[list[str]]]
+    repeats: Repeats
+    on_deliveries: Callable[[Iterable[Lane]], None]
     closed_days: Collection[date] = ()
     signs: Callable[[], Mapping[str, float | bool]] = dict
     """What `/readyz` tells beside its verdict."""

@@ -40,6 +40,7 @@ _RECORDS: Mapping[type[Struct], str] = {
     records.PauseRequestDetail: "PauzeverzoekDetail",
     records.PauseRequestLine: "Pauzeverzoek",
     records.PauseRequests: "Pauzeverzoeken",
+    records.Repeat: "Herhaling",
     records.Received: "BerichtOntvangen",
     records.StandLine: "StandVanSchuldeiser",
     ContactPerson: "Contactpersoon",
@@ -93,7 +94,7 @@ def _operation(route: Route) -> dict[str, Any]:
         operation["parameters"] = parameters
     if route.body:
         content = {kind: {"schema": {"$ref": _REF.format(route.body)}} for kind in route.body_types}
-        operation["requestBody"] = {"required": True, "content": content}
+        operation["requestBody"] = {"required": not route.body_is_optional, "content": content}
     return operation
 
 
@@ -177,6 +178,11 @@ def _schemas() -> dict[str, Any]:
             "bezorging": {"type": "string", "format": "uuid"},
             "antwoord": {"$ref": _REF.format("antwoord")},
         },
+        "additionalProperties": False,
+    }
+    own["GevraagdeHerhaling"] = {
+        "type": "object",
+        "properties": {"reden": {"type": "string", "minLength": 1, "maxLength": 500}},
         "additionalProperties": False,
     }
     for name in (*schemas.MESSAGES, "cloudevent", "gebeurtenissen", "antwoord", "delen"):

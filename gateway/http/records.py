@@ -64,6 +64,13 @@ class MessageLine(Struct, frozen=True):
     wacht: bool
 
 
+class Repeat(Struct, frozen=True):
+    """A delivery that is sent again, from `tijdstip` on."""
+
+    bezorging: str
+    tijdstip: str
+
+
 class Dossier(Struct, frozen=True):
     """`tijdstip`: when its first message came in."""
 

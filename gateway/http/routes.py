@@ -45,6 +45,7 @@ class Route(Struct, frozen=True):
     query: tuple[Parameter, ...] = ()
     body: str = ""
     body_types: tuple[str, ...] = ()
+    body_is_optional: bool = False
     problems: tuple[int, ...] = ()
 
 
@@ -86,6 +87,17 @@ GET_DELIVERY = Route(
     "Vraag één bezorging op, met antwoorden en pogingen",
     {200: "BezorgingDetail"},
     problems=(400, 401, 404, 503),
+)
+POST_REPEAT = Route(
+    "bezorgingHerhalen",
+    "POST",
+    "/bezorgingen/{id}/herhaling",
+    "Laat één bezorging nog eens versturen, met dezelfde verwijzing en inhoud; de reden mag weg",
+    {202: "Herhaling"},
+    body="GevraagdeHerhaling",
+    body_types=("application/json",),
+    body_is_optional=True,
+    problems=(400, 401, 404, 408, 409, 413, 415, 503),
 )
 GET_FEED = Route(
     "gebeurtenissenOpvragen",
@@ -184,6 +196,7 @@ ROUTES = (
     LIST_DOSSIERS,
     GET_DOSSIER,
     GET_DELIVERY,
+    POST_REPEAT,
     GET_FEED,
     LIST_PAUSE_REQUESTS,
     GET_PAUSE_REQUEST,

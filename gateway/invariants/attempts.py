@@ -1,7 +1,7 @@
 """I6, I11, I17: what attempts sent, whose result counted, and how soon they came."""
 
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -26,7 +26,10 @@ JOIN transition AS result ON result.delivery_id = attempt.delivery_id AND result
 JOIN transition AS lost ON lost.delivery_id = attempt.delivery_id AND lost.happening = 'lease_verlopen'
 WHERE lost.nr < result.nr AND lost.at > attempt.started_at"""  # noqa: S608
 _RETRIED = """
-SELECT attempt.delivery_id, attempt.channel, started_at, finished_at, outcome, give_up_at FROM attempt
+SELECT attempt.delivery_id, attempt.channel, started_at, finished_at, outcome, give_up_at, (
+    SELECT max(done_at) FROM operator_act JOIN operator_act_item ON act_id = operator_act.id
+    WHERE operator_act_item.delivery_id = attempt.delivery_id AND "before" IS NOT NULL AND done_at <= started_at
+) AS acted_at FROM attempt
 JOIN delivery ON delivery.id = attempt.delivery_id
 WHERE attempt.delivery_id IN (SELECT delivery_id FROM attempt GROUP BY delivery_id, channel HAVING count(*) > 1)
 AND NOT stale
@@ -54,12 +57,17 @@ def paced(connection: Connection, circumstances: Circumstances) -> Finding:
 
 
 def _hasty(attempts: Iterable[Any], policy: Policy) -> Iterator[Any]:
-    """Those that came too soon after the former; the one at the end of the horizon may."""
-    former, failures = None, 0
-    for row in attempts:
-        if former is not None and former.outcome in SPENDING and former.finished_at is not None:
+    """Those that came too soon after the former. What a person had sent again begins anew, with a horizon of its own;
+    the last one of each may come at its horizon, of which only the latest is on record."""
+    courses = [list(course) for _, course in groupby(attempts, key=lambda row: row.acted_at)]
+    for course in courses:
+        is_latest = course is courses[-1]
+        failures = 0
+        for former, row in pairwise(course):
+            if former.outcome not in SPENDING or former.finished_at is None:
+                continue
             failures += 1
             least = min(policy.first * 2 ** min(failures - 1, 40), policy.highest) * SECOND - 1
-            if row.started_at - former.finished_at < least and row.started_at < row.give_up_at:
+            may_be_at_its_end = row.started_at >= row.give_up_at if is_latest else row is course[-1]
+            if row.started_at - former.finished_at < least and not may_be_at_its_end:
                 yield row
-        former = row

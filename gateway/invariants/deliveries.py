@@ -27,11 +27,12 @@ WHERE soort = 'kennisgeving' AND versie = 1 AND hold_until IS NULL
 AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.message_id = message.id)
 AND NOT EXISTS (SELECT 1 FROM task WHERE task.dossier_id = message.dossier_id)"""
 _UNREPORTED = f"""
-SELECT id FROM delivery WHERE state NOT IN ({quoted(SETTLED)}) AND created_at < :late
+SELECT id FROM delivery WHERE coalesce(stands, state) NOT IN ({quoted(SETTLED)}) AND created_at < :late
 AND NOT EXISTS (SELECT 1 FROM milestone WHERE milestone.dossier_id = delivery.dossier_id
     AND name = 'bezorging-vertraagd' AND subject = delivery.id)"""  # noqa: S608
 _OPEN = f"""
-SELECT id FROM delivery WHERE state NOT IN ({quoted(SETTLED)}) AND (give_up_at < :ended OR :at_rest = 1)
+SELECT id FROM delivery
+WHERE coalesce(stands, state) NOT IN ({quoted(SETTLED)}) AND (give_up_at < :ended OR :at_rest = 1)
 AND NOT EXISTS (SELECT 1 FROM task WHERE task.delivery_id = delivery.id AND task.closed_at IS NULL)"""  # noqa: S608
 
 

@@ -33,7 +33,10 @@ _LEFT_ITS_END = f"""
 SELECT delivery_id FROM transition WHERE "before" IN ({quoted(TERMINAL)}) AND "after" <> "before"
 AND ("before" = 'ingetrokken' OR NOT EXISTS (SELECT 1 FROM evidence WHERE evidence.delivery_id = transition.delivery_id
     AND (evidence.id = cause OR source = 'antwoord:' || cause))
-AND NOT EXISTS (SELECT 1 FROM delivery AS decided WHERE decided.id = cause AND decided.decision IS NOT NULL))
+AND NOT EXISTS (SELECT 1 FROM delivery AS decided WHERE decided.id = cause AND decided.decision IS NOT NULL)
+AND NOT EXISTS (SELECT 1 FROM operator_act_item AS item JOIN operator_act AS act ON act.id = item.act_id
+    WHERE act.id = cause AND item.delivery_id = transition.delivery_id AND act.done_at IS NOT NULL
+    AND item."before" = transition."before"))
 """  # noqa: S608
 
 
@@ -70,4 +73,10 @@ def as_the_row_says(connection: Connection, _: Circumstances) -> Finding:
 
 def terminal_but_for_evidence(connection: Connection, _: Circumstances) -> Finding:
     count = f'transition WHERE "before" IN ({quoted(TERMINAL)})'
-    return look(connection, "I10", "alleen bewijs beweegt wat geëindigd is", count, _LEFT_ITS_END)
+    return look(
+        connection,
+        "I10",
+        "alleen bewijs, of wie er op naam toe besloot, beweegt wat geëindigd is",
+        count,
+        _LEFT_ITS_END,
+    )

@@ -15,14 +15,15 @@ FIELDS: tuple[Column[Any], ...] = tuple(delivery.c[name] for name in Delivery.__
 """To be selected first, for `delivery_of`."""
 
 _STATES = {str(state): state for state in State}
-_STATE, _TERMS = (Delivery.__struct_fields__.index(name) for name in ("state", "terms"))
+_STATE, _TERMS, _STANDS = (Delivery.__struct_fields__.index(name) for name in ("state", "terms", "stands"))
 _DATES = tuple(Delivery.__struct_fields__.index(name) for name in ("paused_until", "balance_on"))
 
 
 def delivery_of(row: Sequence[Any]) -> Delivery:
     """A row that begins with FIELDS, as the core knows it."""
     values = list(row[: len(FIELDS)])
-    values[_STATE] = _STATES[values[_STATE]]
+    values[_STATE] = _STATES[values[_STANDS] or values[_STATE]]
+    values[_STANDS] = values[_STATE] if values[_STANDS] else None
     values[_TERMS] = decode_terms(values[_TERMS]) if values[_TERMS] else ()
     for place in _DATES:
         if values[place] is not None:

@@ -7,10 +7,10 @@ asked to trade durability for speed.
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import Concatenate, ParamSpec, TypeVar
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
@@ -19,7 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 P = ParamSpec("P")
 T = TypeVar("T")
 
-POOL_SIZE = 6
+POOL_SIZE = 7
+"""One of them listens, where several gateways may share the ledger."""
+IDLE_IN_TRANSACTION_SECONDS = 5
+"""A gateway that is stopped in the middle of a transaction holds its locks no longer than this (PostgreSQL)."""
 READING_POOL_SIZE = 2
 READING_WITHIN = 5.0
 """Seconds after which PostgreSQL ends a look of a `reading` ledger."""
@@ -84,7 +87,7 @@ class Ledger:
                 max_overflow=0,
                 pool_use_lifo=True,
                 pool_pre_ping=False,
-                connect_args=_postgresql_only_looks() if reading else {},
+                connect_args=_postgresql_only_looks() if reading else {"server_settings": _SESSION},
             )
 
     async def run(
@@ -113,6 +116,29 @@ class Ledger:
         with self._sync.begin() as connection:
             return transaction(connection, *args, **kwargs)
 
+    @asynccontextmanager
+    async def listening(self, channel: str, hear: Callable[[str], None]) -> AsyncIterator[asyncio.Event]:
+        """`hear` is called with what gateways say on `channel`; the event says that nothing is heard any more.
+
+        PostgreSQL only. Raises LedgerAway.
+        """
+        if self._async is None:
+            raise TypeError("an embedded ledger has nobody to listen to")
+        ended = asyncio.Event()
+        try:
+            async with self._async.connect() as connection:
+                raw: Any = (await connection.get_raw_connection()).driver_connection
+                raw.add_termination_listener(lambda _: ended.set())
+                await raw.add_listener(channel, lambda *said: hear(said[-1]))
+                try:
+                    yield ended
+                finally:
+                    await connection.invalidate()
+        except DBAPIError as why:
+            raise translated(why) from why
+        except (OSError, TimeoutError) as why:
+            raise LedgerAway(type(why).__name__) from why
+
     async def aclose(self) -> None:
         """A database that does not answer is not waited for."""
         if self._async is not None:
@@ -122,6 +148,9 @@ class Ledger:
         if self._sync is not None:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._sync.dispose)
         self._thread.shutdown()
+
+
+_SESSION = {"idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS}s"}
 
 
 def _sqlite_settings(connection: sqlite3.Connection, _record: object) -> None:

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct, structs
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from gateway.core.answer import Said
 from gateway.core.lifecycle import AWAITING_ANSWER, SETTLED, Happening, State
 from gateway.core.outcome import Proof
+from gateway.ledger.acts import end_repeats
 from gateway.ledger.agenda import nudge_dossiers
 from gateway.ledger.bulk import insert_rows, update_rows
 from gateway.ledger.outbox import Event, add_events
@@ -57,7 +58,7 @@ class Record(Struct, frozen=True):
 
 def _subject(row: Any) -> Subject:
     fields = {name: getattr(row, name) for name in Subject.__struct_fields__}
-    return Subject(**{**fields, "state": State(row.state)})
+    return Subject(**{**fields, "state": State(row.stands or row.state)})
 
 
 class Callback(Struct, frozen=True):
@@ -128,6 +129,7 @@ def _digest_before(connection: Connection, signed: Callback) -> bytes | None:
 
 
 def _apply(connection: Connection, subject: Subject, verdict: Record, at: int) -> list[Lane]:
+    end_repeats(connection, [subject.id], at)
     channel = verdict.channel or subject.channel
     new_channel = {} if channel == subject.channel else {"channel": channel, "channel_since": at, "tries": 0}
     change = {
@@ -158,6 +160,9 @@ def _apply(connection: Connection, subject: Subject, verdict: Record, at: int) -
     return lanes + (release_next(connection, [subject.id], at) if verdict.state in SETTLED else [])
 
 
+_AWAITING = [str(state) for state in AWAITING_ANSWER]
+
+
 def open_deliveries(connection: Connection, creditor: str, channel: str, limit: int) -> Sequence[Any]:
     """Handed over on this lane and not answered yet, oldest first: id, soort, reference, handed_over_at."""
     return connection.execute(
@@ -165,7 +170,7 @@ def open_deliveries(connection: Connection, creditor: str, channel: str, limit: 
         .where(
             delivery.c.creditor == creditor,
             delivery.c.channel == channel,
-            delivery.c.state.in_([str(state) for state in AWAITING_ANSWER]),
+            or_(delivery.c.state.in_(_AWAITING), delivery.c.stands.in_(_AWAITING)),
         )
         .order_by(delivery.c.id)
         .limit(limit)

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Table, bindparam, delete, func, select
 
 from gateway.core.case import Delivery
 from gateway.core.lifecycle import Happening, State
+from gateway.ledger.acts import end_repeats
 from gateway.ledger.agenda import nudge_dossiers
 from gateway.ledger.among import among
 from gateway.ledger.bulk import insert_rows, update_rows
@@ -82,6 +83,8 @@ class Writes(Struct):
     """ids of held messages that were refused after all"""
     withdrawn: list[Delivery] = field(default_factory=list)
     """Deliveries that a withdrawal overtook, as they stood"""
+    unrepeated: list[str] = field(default_factory=list)
+    """ids of deliveries that are sent again no more, because of a withdrawal"""
     withdrawn_dossiers: list[str] = field(default_factory=list)
     nudges: list[str] = field(default_factory=list)
     """ids of dossiers whose agenda must be looked at"""
@@ -212,6 +215,7 @@ def _withdraw(connection: Connection, writes: Writes) -> None:
     ]
     update_rows(connection, delivery, ("id",), ended)
     insert_rows(connection, transition, moves)
+    end_repeats(connection, writes.unrepeated, writes.at)
     if writes.withdrawn_dossiers:
         withdrawn = [{"id": id_, "withdrawn_at": writes.at} for id_ in writes.withdrawn_dossiers]
         update_rows(connection, dossier, ("id",), withdrawn)

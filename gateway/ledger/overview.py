@@ -9,7 +9,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from msgspec import Struct
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from gateway.core.overview import Sent
 from gateway.ledger.among import among
@@ -17,7 +17,8 @@ from gateway.ledger.schema import delivery, dossier, message
 
 _MESSAGES = ("kennisgeving", "intrekking")
 _DELIVERIES = ("kennisgeving", "herinnering", "intrekking")
-_COLUMNS = tuple(delivery.c[name] for name in Sent.__struct_fields__)
+_STANDING = func.coalesce(delivery.c.stands, delivery.c.state)
+_COLUMNS = tuple(_STANDING if name == "state" else delivery.c[name] for name in Sent.__struct_fields__)
 _OF_ONE = attrgetter("dossier_id", "creditor", "agent_for")
 
 

@@ -7,27 +7,13 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
 from msgspec import Struct
-from sqlalchemy import (
-    JSON,
-    Connection,
-    Integer,
-    TableValuedAlias,
-    Text,
-    and_,
-    bindparam,
-    cast,
-    column,
-    func,
-    select,
-    true,
-    update,
-)
+from sqlalchemy import Connection, and_, bindparam, func, select, update
 
 from gateway.core.lifecycle import TOLD, Happening, State
 from gateway.ledger.among import among, among_given
 from gateway.ledger.bulk import insert_missing_rows, insert_rows
+from gateway.ledger.due import Wanted, due_ids, find_overdue, still_due
 from gateway.ledger.schema import (
     answer_page,
     attempt,
@@ -107,9 +93,25 @@ _FIELDS = (
 )
 
 
-def claim(connection: Connection, lanes: Mapping[Lane, int], owner: str, now: int, lease_until: int) -> list[Claimed]:
-    """Claim for each lane at most so many due deliveries, oldest first. Skips what another gateway is claiming."""
-    ids = _due_ids(connection, lanes, now)
+def claim(
+    connection: Connection, lanes: Mapping[Lane, int | Wanted], owner: str, now: int, lease_until: int
+) -> list[Claimed]:
+    """Claim for each lane at most so many due deliveries. Skips what another gateway is claiming."""
+    asked = {lane: one if isinstance(one, Wanted) else Wanted(one) for lane, one in lanes.items()}
+    return _claim(connection, due_ids(connection, asked, owner, now), owner, now, lease_until)
+
+
+def claim_overdue(
+    connection: Connection, lanes: Mapping[Lane, Wanted], owner: str, now: int, lease_until: int
+) -> list[Claimed]:
+    """Claim in lanes that rest what cannot wait for them: `since` bounds the time on this channel (earlier: overdue),
+    the other bounds stand in core/lane.py."""
+    found = find_overdue(connection, lanes, owner, now)
+    return _claim(connection, [row.id for row in found], owner, now, lease_until)
+
+
+def _claim(connection: Connection, ids: Sequence[str], owner: str, now: int, lease_until: int) -> list[Claimed]:
+    """In the order of `ids`."""
     if not ids:
         return []
     frozen = payload.alias("frozen")
@@ -127,7 +129,6 @@ def claim(connection: Connection, lanes: Mapping[Lane, int], owner: str, now: in
         .join(view, and_(view.c.owner == delivery.c.id, view.c.kind == "aanzicht"))
         .outerjoin(frozen, and_(frozen.c.owner == delivery.c.id, frozen.c.kind == "verzonden:" + delivery.c.channel))
         .where(among(delivery.c.id, ids))
-        .order_by(delivery.c.id)
     ).all()
     connection.execute(
         update(delivery)
@@ -136,11 +137,12 @@ def claim(connection: Connection, lanes: Mapping[Lane, int], owner: str, now: in
     )
     _note_lost_leases(connection, [row.id for row in rows if row.before == State.BUSY], now)
     notices = _notices(connection, {row.dossier_id for row in rows if row.soort != "kennisgeving"})
-    return [_claimed(row, notices) for row in rows]
+    place = {id_: at for at, id_ in enumerate(ids)}
+    return [_claimed(row, notices) for row in sorted(rows, key=lambda row: place[row.id])]
 
 
 def claim_and_look(
-    connection: Connection, lanes: Mapping[Lane, int], owner: str, now: int, lease_until: int
+    connection: Connection, lanes: Mapping[Lane, int | Wanted], owner: str, now: int, lease_until: int
 ) -> tuple[list[Claimed], list[Lane]]:
     """As `claim`; and the lanes that have something due all the same, because another transaction (intake of the next
     version, an answer) had it under lock at that moment."""
@@ -148,21 +150,9 @@ def claim_and_look(
     if connection.dialect.name == "sqlite":
         return claims, []
     got = Counter((claimed.creditor, claimed.channel) for claimed in claims)
-    short = [lane for lane, room in lanes.items() if got[lane] < room]
-    return claims, _still_due(connection, short, now) if short else []
-
-
-def _still_due(connection: Connection, lanes: Iterable[Lane], now: int) -> list[Lane]:
-    wanted = _wanted_lanes()
-    due = select(delivery.c.id).where(
-        delivery.c.creditor == wanted.c.creditor,
-        delivery.c.channel == wanted.c.channel,
-        delivery.c.next_action_at <= now,
-        delivery.c.waits_for.is_(None),
-    )
-    statement = select(wanted.c.creditor, wanted.c.channel).where(due.exists())
-    found = connection.execute(statement, {"lanes": _as_json(dict.fromkeys(lanes, 1))})
-    return [(row.creditor, row.channel) for row in found]
+    rooms = {lane: one.room if isinstance(one, Wanted) else one for lane, one in lanes.items()}
+    short = [lane for lane, room in rooms.items() if got[lane] < room]
+    return claims, still_due(connection, short, now) if short else []
 
 
 def _claimed(row: Any, notices: "_Notices") -> Claimed:
@@ -170,45 +160,6 @@ def _claimed(row: Any, notices: "_Notices") -> Claimed:
     follows = row.soort != "kennisgeving"
     fields = (*row, notices.reference(row) if follows else None, follows and not notices.told(row))
     return Claimed(*fields)
-
-
-def _due_ids(connection: Connection, lanes: Mapping[Lane, int], now: int) -> list[str]:
-    due = (
-        select(delivery.c.id)
-        .where(delivery.c.next_action_at <= bindparam("now"), delivery.c.waits_for.is_(None))
-        .order_by(delivery.c.next_action_at)
-        .with_for_update(skip_locked=True)
-    )
-    if connection.dialect.name == "sqlite":
-        one_lane = due.where(
-            delivery.c.creditor == bindparam("creditor"), delivery.c.channel == bindparam("channel")
-        ).limit(bindparam("room"))
-        return [
-            row.id
-            for (creditor, channel), room in lanes.items()
-            for row in connection.execute(
-                one_lane, {"creditor": creditor, "channel": channel, "room": room, "now": now}
-            )
-        ]
-    wanted = _wanted_lanes()
-    of_lane = due.where(delivery.c.creditor == wanted.c.creditor, delivery.c.channel == wanted.c.channel)
-    lateral = of_lane.limit(wanted.c.room).lateral()
-    statement = select(lateral.c.id).select_from(wanted.join(lateral, true()))
-    return [row.id for row in connection.execute(statement, {"lanes": _as_json(lanes), "now": now})]
-
-
-def _wanted_lanes() -> TableValuedAlias:
-    """The lanes of the parameter `lanes` as a table, for PostgreSQL."""
-    return (
-        func.json_to_recordset(cast(bindparam("lanes", type_=Text), JSON))
-        .table_valued(column("creditor", Text), column("channel", Text), column("room", Integer))
-        .render_derived(with_types=True)
-    )
-
-
-def _as_json(lanes: Mapping[Lane, int]) -> str:
-    rooms = [{"creditor": creditor, "channel": channel, "room": room} for (creditor, channel), room in lanes.items()]
-    return msgspec.json.encode(rooms).decode()
 
 
 def _note_lost_leases(connection: Connection, ids: Sequence[str], now: int) -> None:
@@ -244,7 +195,7 @@ class _Notices:
     def told(self, of: Any) -> bool:
         """A withdrawal that was let go is for whoever may have got what it withdraws (core/agenda.py saw to it)."""
         enough = TOLD | {State.WITHDRAWN} if of.soort == "intrekking" else TOLD
-        return any(row.state in enough for row in self._of(of))
+        return any((row.stands or row.state) in enough for row in self._of(of))
 
     def _of(self, of: Any) -> Iterable[Any]:
         """Those to the same creditor in the same part, for itself or for another."""
@@ -264,6 +215,7 @@ def _notices(connection: Connection, dossiers: Collection[str]) -> _Notices:
                 delivery.c.channel,
                 delivery.c.reference,
                 delivery.c.state,
+                delivery.c.stands,
             )
             .where(among(delivery.c.dossier_id, dossiers), delivery.c.soort == "kennisgeving")
             .order_by(delivery.c.versie.desc())
@@ -346,14 +298,22 @@ def renew(connection: Connection, ids: Sequence[str], owner: str, lease_until: i
     )
 
 
-def release(connection: Connection, claims: Mapping[str, int], now: int) -> None:
-    """Give back claims on which no attempt was started (shutdown, or the ledger refused their intent)."""
-    for id_, fence in claims.items():
+def release(
+    connection: Connection, claims: Mapping[str, int], now: int, in_doubt: Collection[str] = frozenset()
+) -> int:
+    """Give back claims on which no attempt was started (shutdown, or a lane that goes to another gateway); how many
+    there were.
+
+    `in_doubt`: those of which an earlier attempt is in doubt, as it stays.
+    """
+    for id_, fence in sorted(claims.items()):
+        state = State.IN_DOUBT if id_ in in_doubt else State.RETRYING
         connection.execute(
             update(delivery)
             .where(delivery.c.id == id_, delivery.c.fence == fence, delivery.c.state == State.BUSY)
-            .values(state=State.RETRYING, owner=None, next_action_at=now)
+            .values(state=state, owner=None, next_action_at=now)
         )
+    return len(claims)
 
 
 def release_all(connection: Connection, now: int) -> None:
@@ -367,6 +327,18 @@ def release_next(connection: Connection, ids: Sequence[str], now: int) -> list[L
         return []
     rows = connection.execute(_RELEASE_NEXT, {"ids": list(ids), "now": now})
     return [(row.creditor, row.channel) for row in rows]
+
+
+def coming(connection: Connection, now: int, until: int, limit: int) -> list[tuple[Lane, int]]:
+    """What falls due from `now` to `until`, each with its instant: what is spread in time stays spread."""
+    due = delivery.c.next_action_at
+    rows = connection.execute(
+        select(delivery.c.creditor, delivery.c.channel, due)
+        .where(due > now, due <= until, delivery.c.waits_for.is_(None))
+        .order_by(due)
+        .limit(limit)
+    )
+    return [((row.creditor, row.channel), row.next_action_at) for row in rows]
 
 
 _RELEASE_NEXT = (

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from gateway.ledger.among import among
 from gateway.ledger.schema import (
@@ -40,8 +40,12 @@ def dossiers(
     return connection.execute(query).all()
 
 
+_STANDING = func.coalesce(delivery.c.stands, delivery.c.state)
+"""What is sent again stays what it was: that is what anybody sees."""
+
 _DELIVERY = select(
-    *[column for column in delivery.c if column.name != "view_digest"],
+    *[column for column in delivery.c if column.name not in ("view_digest", "state")],
+    _STANDING.label("state"),
     dossier.c.gemeente,
     dossier.c.kenmerk,
     dossier.c.key,
@@ -104,7 +108,7 @@ def deliveries(
     if creditor is not None:
         query = query.where(delivery.c.creditor == creditor)
     if state is not None:
-        query = query.where(delivery.c.state == state)
+        query = query.where(_STANDING.in_([state]))
     if gemeente is not None:
         query = query.where(dossier.c.gemeente == gemeente)
     return connection.execute(query).all()

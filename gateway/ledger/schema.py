@@ -11,6 +11,8 @@ outbox   events to the sender, numbered for the feed     task, task_step  what a
 refusal  input that was refused or quarantined           creditor_entry   the register and its history
 spool    the embedded queue                              callback         replay protection of signed answers
 pause_request  from the pauzeknop                        closed_lane      channels whose peer is gone for good
+operator_act ── operator_act_item                        what people had sent again, or put back
+lane     who sends to a creditor on a channel, its rests  gateway          those that live, by the database's own clock
 """
 
 from sqlalchemy import (
@@ -105,13 +107,16 @@ delivery = Table(
     Column("paused_until", Text),  # date that the current decision names
     Column("transferred_to", Text),  # register id of the agent to whom the claim went
     Column("balance_on", Text),  # date of the saldo-opgave
+    Column("stands", Text),  # set while what the creditor has is sent again: the state that it keeps all the while
 )
 Index("ix_delivery_dossier", delivery.c.dossier_id, delivery.c.creditor)
 Index("ix_delivery_message", delivery.c.message_id)
 for _name, _columns, _where in (
     ("due", ("creditor", "channel", "next_action_at"), "next_action_at IS NOT NULL AND waits_for IS NULL"),
+    ("new", ("creditor", "channel", "next_action_at"), "state = 'in_wachtrij' AND waits_for IS NULL"),
     ("waits_for", ("waits_for",), "waits_for IS NOT NULL"),
     ("open", ("creditor", "channel"), "state IN ('afgeleverd', 'ontvangen')"),
+    ("stands", ("stands",), "stands IS NOT NULL"),
 ):
     Index(
         f"ix_delivery_{_name}",
@@ -241,6 +246,31 @@ task_step = Table(
 )
 Index("ix_task_step_task_id", task_step.c.task_id)
 
+operator_act = Table(
+    "operator_act",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),  # herhaling | herstel
+    Column("asked_at", BigInteger, nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("code", Text),  # with which a second person confirms it; null: none was needed
+    Column("expires_at", BigInteger),  # until when it can be confirmed
+    Column("settings", Text, nullable=False),  # JSON: how it was to be done
+    Column("done_at", BigInteger),
+    Column("done_by", Text),
+    UniqueConstraint("code"),
+)
+
+operator_act_item = Table(
+    "operator_act_item",
+    metadata,
+    Column("act_id", Text, primary_key=True),
+    Column("delivery_id", Text, primary_key=True),
+    Column("before", Text),  # its state at that moment; null: asked for, and not done
+)
+Index("ix_operator_act_item_delivery_id", operator_act_item.c.delivery_id)
+
 milestone = Table(
     "milestone",
     metadata,
@@ -311,6 +341,27 @@ closed_lane = Table(
     Column("creditor", Text, primary_key=True),
     Column("channel", Text, primary_key=True),
     Column("at", BigInteger, nullable=False),
+)
+
+lane = Table(
+    "lane",
+    metadata,
+    Column("creditor", Text, primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("owner", Text),  # the gateway that sends on it, while that one lives; null: nobody, or the only one there is
+    Column("fence", BigInteger, nullable=False),  # one higher with each owner; a claim names it
+    Column("held_until", BigInteger, nullable=False),  # the peer asked to be left alone until then
+    Column("deaths", Integer, nullable=False),  # failed probes in a row, and the death before them; 0: it is alive
+    Column("dead_until", BigInteger, nullable=False),
+    Column("fresh_since", BigInteger, nullable=False),  # when it last came to life
+)
+
+gateway = Table(
+    "gateway",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("lease_until", BigInteger, nullable=False),  # on the database's clock: until then it owns its lanes
+    Column("stays", Boolean, nullable=False),  # false: it is ending, and takes no lanes any more
 )
 
 spool = Table(

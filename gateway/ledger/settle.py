@@ -11,11 +11,12 @@ from msgspec import Struct, field
 from sqlalchemy import Connection, select
 
 from gateway.core.lane import Decision
-from gateway.core.lifecycle import Happening, State
+from gateway.core.lifecycle import IN_PROGRESS, Happening, State
 from gateway.core.outcome import Proof
 from gateway.ledger.agenda import nudge_dossiers
 from gateway.ledger.among import among
 from gateway.ledger.bulk import insert_rows, update_rows, update_various_rows
+from gateway.ledger.lanes import Rest, keep_rests
 from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.queue import Lane, release_next
 from gateway.ledger.schema import attempt, closed_lane, delivery, evidence, transition
@@ -57,6 +58,7 @@ class Locked(Struct, frozen=True):
     channel_since: int
     proof: int
     decision: str | None
+    stands: State | None = None
 
 
 class _Writes(Struct):
@@ -108,6 +110,7 @@ def _change(result: Result, row: Any, decision: Decision) -> dict[str, object]:
         "handed_over_at": row.handed_over_at or handed_over,
         "received_at": row.received_at or received,
         "owner": None,
+        "stands": row.stands if decision.state in IN_PROGRESS else None,
         **said,
     }
 
@@ -123,8 +126,14 @@ def _move(result: Result, happening: Happening, before: State, after: State) -> 
     }
 
 
-def settle(connection: Connection, results: Sequence[Result], decide: Callable[[Locked], Settlement]) -> list[Lane]:
-    """Record the results of attempts and what follows from them; returns the lanes that now have new work."""
+def settle(
+    connection: Connection,
+    results: Sequence[Result],
+    decide: Callable[[Locked], Settlement],
+    rests: Mapping[Lane, Rest] | None = None,
+) -> list[Lane]:
+    """Record the results of attempts and what follows from them, also for their lanes (`rests`); returns the lanes that
+    now have new work."""
     rows = _lock(connection, [result.id for result in results])
     recorded = _recorded(connection, results, rows)
     writes = _Writes()
@@ -135,10 +144,7 @@ def settle(connection: Connection, results: Sequence[Result], decide: Callable[[
         stale = row.fence != result.fence
         writes.attempts.append(_ended(result, stale))
         if not stale:
-            locked = Locked(
-                row.id, State(row.state), row.fence, row.tries, row.channel, row.channel_since, row.proof, row.decision
-            )
-            writes.add(result, row, decide(locked))
+            writes.add(result, row, decide(_locked(row)))
     update_rows(connection, attempt, ("delivery_id", "nr"), writes.attempts)
     if writes.changes:
         update_various_rows(connection, delivery, ("id",), writes.changes)
@@ -147,10 +153,16 @@ def settle(connection: Connection, results: Sequence[Result], decide: Callable[[
         insert_rows(connection, evidence, writes.evidence)
     at = results[0].finished_at
     _close_lanes(connection, writes.closed, at)
+    keep_rests(connection, rests or {})
     nudge_dossiers(connection, writes.nudged, at)
     add_events(connection, writes.events)
     add_tasks(connection, writes.tasks)
     return release_next(connection, writes.released, at)
+
+
+def _locked(row: Any) -> Locked:
+    fields = {name: getattr(row, name) for name in Locked.__struct_fields__}
+    return Locked(**fields | {"state": State(row.state), "stands": State(row.stands) if row.stands else None})
 
 
 def _recorded(connection: Connection, results: Sequence[Result], rows: Mapping[str, Any]) -> set[tuple[str, int]]:
@@ -180,7 +192,7 @@ def _ended(result: Result, stale: bool) -> dict[str, object]:
 
 
 _LOCKED = ("id", "dossier_id", "creditor", "state", "fence", "owner", "tries", "channel", "channel_since", "proof",
-           "reference", "handed_over_at", "received_at", "answered_at", "decision")  # fmt: skip
+           "reference", "handed_over_at", "received_at", "stands", "answered_at", "decision")  # fmt: skip
 
 
 def _lock(connection: Connection, ids: Sequence[str]) -> dict[str, Any]:

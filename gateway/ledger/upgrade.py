@@ -13,7 +13,8 @@ _MIGRATIONS = Path(__file__).with_name("migrations")
 _UPGRADE_LOCK = 0x6B6E6775
 
 
-def _config(connection: Connection | None = None) -> Config:
+def migrations(connection: Connection | None = None) -> Config:
+    """For Alembic's commands, on `connection`."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
@@ -24,7 +25,7 @@ def upgrade(connection: Connection) -> None:
     """Bring the schema to the current version; several gateways may start at once."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
-    command.upgrade(_config(connection), "head")
+    command.upgrade(migrations(connection), "head")
 
 
 def is_current(connection: Connection) -> bool:
@@ -34,4 +35,4 @@ def is_current(connection: Connection) -> bool:
 @cache
 def _head() -> str | None:
     """What this program asks for; finding it out means reading every migration."""
-    return ScriptDirectory.from_config(_config()).get_current_head()
+    return ScriptDirectory.from_config(migrations()).get_current_head()

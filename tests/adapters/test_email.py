@@ -251,6 +251,37 @@ async def test_a_mail_that_was_sent_whole_and_not_answered_is_uncertain(
     assert await link.resolve(sent) is None
 
 
+@pytest.mark.asyncio
+@pytest.mark.parametrize("arrived", [True, False])
+async def test_a_mail_in_doubt_waits_for_a_delivery_status_and_then_goes_again_byte_for_byte(
+    creditor: MailCreditor,
+    authority: Authority,
+    endpoint: Endpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arrived: bool,
+) -> None:
+    monkeypatch.setattr(wire, "GRACE", 0.2)
+    password = tmp_path / "wachtwoord"
+    password.write_text("geheim")
+    inbox = {"imap": "imaps://127.0.0.1:1", "gebruiker": "x", "wachtwoord": f"file:{password}"}
+    settings = {"afzender": SENDER, "inkomend": inbox, **creditor.relay(authority.certificate)}
+    channel = Email(surroundings(settings))
+    link = channel.link(endpoint)
+    sent = parcel(link, endpoint, draft())
+    if arrived:
+        async with creditor.drops_reply():
+            assert isinstance(await link.send(sent), Uncertain)
+    waits = await link.resolve(sent)
+    assert isinstance(waits, Deferred)
+    assert 0 < waits.seconds <= wire.GRACE
+    await asyncio.sleep(waits.seconds)
+    assert await link.resolve(sent) is None
+    assert isinstance(await link.send(sent), HandedOver)
+    assert [seen.digest for seen in creditor.received(sent.delivery)] == [sha256(sent.body).hexdigest()] * (1 + arrived)
+    await channel.aclose()
+
+
 # -- checking, and the reader of the sandbox
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from gateway.core.lane import BLOCKS_AT_MOST, SECOND, Standing, bounced, decide, held_until
+from gateway.core.lane import BLOCKS_AT_MOST, SECOND, Standing, asked_to_wait_until, bounced, decide, held_until
 from gateway.core.lifecycle import State
 from gateway.core.outcome import (
     Deferred,
@@ -149,6 +149,47 @@ def test_a_later_message_holds_up_the_next_one_for_72_hours_at_most() -> None:
     assert (after.releases_next, after.task) == (True, "bericht_opgehouden")
     notice = structs.replace(standing, soort="kennisgeving")
     assert not decide(notice, Transient(SAID), NOW + BLOCKS_AT_MOST, 0, POLICY).releases_next
+
+
+# -- deferred by us, and in doubt ------------------------------------------------------------------------------------
+
+DEFERRED = Deferred(30, "baan_rust")
+
+
+def test_a_deferral_of_ours_holds_up_neither_the_next_channel_nor_the_end() -> None:
+    later = NOW + 25 * HOUR
+    assert decide(STANDING, DEFERRED, NOW + HOUR, 0, POLICY).channel == "webhook"
+    assert decide(STANDING, DEFERRED, later, 0, POLICY).channel == "email"
+    alone = structs.replace(STANDING, channels=("webhook",))
+    assert decide(alone, DEFERRED, later, 0, POLICY).next_action_at == later + 30 * SECOND
+    near = decide(alone, DEFERRED, alone.give_up_at - SECOND, 0, POLICY)
+    assert (near.state, near.next_action_at) == (State.RETRYING, alone.give_up_at)
+    long = Deferred(1e6, "baan_rust")
+    assert decide(STANDING, long, NOW, 0, POLICY).next_action_at == NOW + 24 * HOUR
+    assert decide(alone, long, NOW, 0, POLICY).next_action_at == alone.give_up_at
+    later_message = structs.replace(alone, soort="voortgang")
+    assert decide(later_message, long, NOW, 0, POLICY).next_action_at == NOW + BLOCKS_AT_MOST
+    ended = decide(alone, DEFERRED, alone.give_up_at, 0, POLICY)
+    assert (ended.state, ended.task, ended.events) == (State.FAILED, "opgegeven", ("bezorging-mislukt",))
+
+
+def test_a_deferral_of_ours_lets_the_next_message_go_after_72_hours() -> None:
+    standing = structs.replace(STANDING, soort="voortgang", channels=("webhook",))
+    decision = decide(standing, DEFERRED, NOW + BLOCKS_AT_MOST, 0, POLICY)
+    assert (decision.releases_next, decision.task, decision.tries) == (True, "bericht_opgehouden", 0)
+
+
+@pytest.mark.parametrize("outcome", [DEFERRED, OwnFault(SAID), Transient(SAID), Uncertain(SAID)])
+def test_what_was_in_doubt_stays_so_until_the_peer_was_asked(outcome: Outcome) -> None:
+    doubtful = structs.replace(STANDING, in_doubt=True, tries=1)
+    assert decide(doubtful, outcome, NOW, 0, POLICY).state is State.IN_DOUBT
+
+
+def test_only_the_peer_itself_can_ask_to_be_left_alone_by_all() -> None:
+    assert asked_to_wait_until(Transient(SAID, retry_after=120), NOW) == NOW + 120 * SECOND
+    assert asked_to_wait_until(Transient(SAID, retry_after=1e9), NOW) == NOW + 24 * HOUR
+    others: tuple[Outcome, ...] = (DEFERRED, OwnFault(SAID), Transient(SAID), HandedOver(SAID), RefusedForGood(SAID))
+    assert [asked_to_wait_until(outcome, NOW) for outcome in others] == [0] * 5
 
 
 @pytest.mark.parametrize("state", State)

@@ -5,7 +5,9 @@ import pytest
 from gateway.core.lifecycle import (
     AWAITING_ANSWER,
     CLAIMABLE,
+    IN_PROGRESS,
     SETTLED,
+    STAYS,
     TABLE,
     TERMINAL,
     TOLD,
@@ -20,6 +22,9 @@ BY_TIME_OR_US = frozenset(Happening) - {
     Happening.CONFIRMING_ANSWER,
     Happening.REFUSING_ANSWER,
     Happening.BOUNCED,
+    Happening.REPEATED,
+    Happening.RESTORED,
+    *STAYS.values(),
 }
 
 
@@ -71,9 +76,42 @@ def test_only_an_answer_confirms_or_refuses() -> None:
         for happening, after in TABLE[state].items()
         if after in (State.CONFIRMED, State.REFUSED) and state not in (State.CONFIRMED, State.REFUSED)
     }
-    assert {happening for happening, _ in confirming} == {Happening.CONFIRMING_ANSWER, Happening.REFUSING_ANSWER}
+    again = {STAYS[State.CONFIRMED], STAYS[State.REFUSED]}
+    answers = {Happening.CONFIRMING_ANSWER, Happening.REFUSING_ANSWER}
+    assert {happening for happening, _ in confirming} == answers | again
+
+
+@pytest.mark.parametrize("state", sorted(SETTLED))
+def test_whatever_has_ended_may_be_sent_again_but_for_what_is_withdrawn(state: State) -> None:
+    after = State.WITHDRAWN if state is State.WITHDRAWN else State.RETRYING
+    assert move(state, Happening.REPEATED) is after
+
+
+@pytest.mark.parametrize("state", sorted({State.QUEUED, State.RETRYING, State.BUSY}))
+def test_what_is_on_its_way_is_not_sent_a_second_time_beside_it(state: State) -> None:
+    with pytest.raises(NotAllowed):
+        move(state, Happening.REPEATED)
+
+
+@pytest.mark.parametrize("state", sorted(STAYS))
+@pytest.mark.parametrize("during", sorted({State.RETRYING, State.BUSY, State.IN_DOUBT, State.DELIVERED}))
+def test_after_a_repeat_a_delivery_is_what_it_was(state: State, during: State) -> None:
+    assert move(during, STAYS[state]) is state
+
+
+@pytest.mark.parametrize("state", sorted(State))
+def test_putting_back_a_backup_leaves_in_doubt_what_was_open_and_nothing_else(state: State) -> None:
+    if state in IN_PROGRESS:
+        assert move(state, Happening.RESTORED) is State.IN_DOUBT
+    elif state is State.WITHDRAWN:
+        assert move(state, Happening.RESTORED) is State.WITHDRAWN
+    else:
+        with pytest.raises(NotAllowed):
+            move(state, Happening.RESTORED)
 
 
 def test_the_named_sets_agree_with_the_table() -> None:
     assert set(AWAITING_ANSWER) <= TOLD <= SETTLED
     assert TERMINAL <= SETTLED
+    assert set(State) - SETTLED == IN_PROGRESS
+    assert set(STAYS) == TOLD

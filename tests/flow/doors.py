@@ -21,6 +21,7 @@ from gateway.config import HttpSettings, OAuth2Settings
 from gateway.contract import DeliveryId, Rendition
 from gateway.core.agenda import Terms
 from gateway.core.creditor import Creditor, CreditorId
+from gateway.core.repeat import Reach, reach_of
 from gateway.core.retry import Policy
 from gateway.core.standard_webhooks import new_secret, sign, signing_key
 from gateway.events import Events
@@ -35,6 +36,7 @@ from gateway.ledger.upgrade import upgrade
 from gateway.links import Links
 from gateway.pki import Authority
 from gateway.receipts import Receipts
+from gateway.repeats import Repeats
 from gateway.seal import Sealer
 from gateway.tables import Address
 from tests.flow.desk import CREDITORS, OTHER, PAUSE_BUTTON, SENDER, StandingClock, notice
@@ -249,6 +251,8 @@ async def open_doors(
         senders_by_oin={SENDER.oin: SENDER, OTHER.oin: OTHER},
         settings=_settings(issuer, tls),
         ready=lambda: _ready(reasons),
+        repeats=Repeats(lambda rate: lambda name: _reach(links, name, rate), Policy(), ()),
+        on_deliveries=lambda _lanes: None,
     )
     if migrate:
         await ledger.run(upgrade)
@@ -271,6 +275,10 @@ async def open_doors(
             )
         finally:
             await ledger.aclose()
+
+
+def _reach(links: Links, name: str, per_second: float | None) -> Reach | None:
+    return reach_of(links.register.by_id.get(name), links.open_channels(name), per_second)
 
 
 async def _ready(reasons: list[str]) -> list[str]:

@@ -111,6 +111,7 @@ class Town:
     pki: DevPki
     url: str
     """Of the gateway's HTTP door."""
+    ledger_url: str
     ledger: Ledger
     """A look from outside: another connection than the gateway's."""
     webhooks: dict[str, Window] = field(default_factory=dict)
@@ -156,6 +157,11 @@ class Town:
             self.gateway.stop()
             await self._run
         self._gateway = self._run = None
+
+    async def forget(self) -> None:
+        """Look at the ledger anew, because another one is put in its place."""
+        await self.ledger.aclose()
+        self.ledger = Ledger(self.ledger_url)
 
     async def send(self, *events: Event, sender: Sender | None = SENDER) -> Sequence[Verdict]:
         """Through the door of HTTP, all in one batch."""
@@ -285,7 +291,9 @@ async def running(
 ) -> AsyncIterator[Town]:
     """`tempo` goes over QUICK; `amqp` is that table; for the rest see `Town.start`."""
     port = free_port()
-    town = Town(directory, make_dev_pki(directory / "certs"), f"https://127.0.0.1:{port}", Ledger(ledger_url))
+    town = Town(
+        directory, make_dev_pki(directory / "certs"), f"https://127.0.0.1:{port}", ledger_url, Ledger(ledger_url)
+    )
     async with AsyncExitStack() as streets:
         tables = [await _move_in(one, town, streets) for one in neighbours]
         (directory / "schuldeisers.toml").write_text(register_toml(tables))

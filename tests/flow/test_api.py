@@ -12,6 +12,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from openapi_spec_validator import validate
+from sqlalchemy import update
 
 from gateway.config import OAuth2Settings
 from gateway.contract import SettingsRefused
@@ -20,7 +21,7 @@ from gateway.http.messages import AT_ONCE, Gathering
 from gateway.http.problems import TITLES
 from gateway.http.routes import ROUTES
 from gateway.intake import Arrival, Duplicate, Intake, Verdict
-from gateway.ledger.schema import delivery, refusal
+from gateway.ledger.schema import delivery, operator_act, refusal
 from gateway.pki import Authority
 from tests.flow.desk import OTHER, SENDER, StandingClock, progress
 from tests.flow.doors import AUDIENCE, ISSUER, House, client_tls, notice, open_doors, send_raw
@@ -548,3 +549,52 @@ async def test_a_head_or_body_that_trickles_is_cut_off(tmp_path: Path, monkeypat
             house.url, b"POST /v1/antwoorden/energie HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"
         )
         assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+# -- POST /v1/bezorgingen/<id>/herhaling -----------------------------------------------------------------------------
+
+
+async def asks_again(house: House, id_: str, **options: Any) -> tuple[int, Any]:
+    headers = {"Authorization": f"Bearer {house.issuer.token()}"}
+    url = f"{house.url}/v1/bezorgingen/{id_}/herhaling"
+    async with house.session.post(url, headers=headers, **options) as response:
+        return response.status, await response.json(content_type=None)
+
+
+async def has_failed(house: House, event: dict[str, Any], client: str = "gem-0363") -> Any:
+    """The first delivery of this message, after it was given up."""
+    await house.post(event, client)
+    (first, *_) = await house.rows(delivery)
+    failed = update(delivery).where(delivery.c.id == first.id).values(state="mislukt", next_action_at=None)
+    await house.change(failed)
+    return first
+
+
+async def test_a_sender_has_a_delivery_of_its_own_sent_again_and_its_reason_is_kept(house: House) -> None:
+    first = await has_failed(house, notice())
+    status, body = await asks_again(house, first.id, json={"reden": "gebeld"})
+    assert (status, body["bezorging"]) == (202, first.id)
+    (act,) = await house.rows(operator_act)
+    assert (act.asked_by, act.reason, act.kind) == (SENDER.oin, "gebeld", "herhaling")
+    (again, *_) = await house.rows(delivery)
+    assert (again.state, again.next_action_at) == ("wacht_op_poging", house.clock.at)
+    status, problem = await asks_again(house, first.id)
+    assert (status, problem["detail"]) == (409, "Deze bezorging kan niet worden herhaald: loopt nog.")
+
+
+async def test_sending_again_needs_no_reason_and_takes_no_other_field(small: House) -> None:
+    first = await has_failed(small, notice())
+    for body, pad in (({"reden": ""}, "/reden"), ({"reden": 1}, "/reden"), ({"waarom": "x"}, "/waarom"), ([], "")):
+        status, problem = await asks_again(small, first.id, json=body)
+        assert (status, problem["fouten"][0]["pad"]) == (400, pad)
+    assert (await asks_again(small, first.id, data=b"{"))[0] == 400
+    assert (await asks_again(small, first.id))[0] == 202
+    (act,) = await small.rows(operator_act)
+    assert act.reason == "gevraagd door de afzender"
+
+
+async def test_a_delivery_of_another_sender_cannot_be_sent_again(small: House) -> None:
+    theirs = await has_failed(small, elsewhere(), "gem-0344")
+    assert (await asks_again(small, theirs.id))[0] == 404
+    assert (await asks_again(small, NOWHERE))[0] == 404
+    assert await small.rows(operator_act) == []

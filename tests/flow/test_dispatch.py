@@ -452,9 +452,13 @@ async def _tell_all(nr: int, gateways: Sequence[Gateway]) -> None:
     """Three versions of one dossier, each through another gateway than the one before."""
     later = notice(f"SHV-{nr}", 3, "energie", "zorg", contactpersoon={"naam": "Ander team"})
     for version, event in enumerate([notice(f"SHV-{nr}"), progress(f"SHV-{nr}", 2), later]):
-        arrival = Arrival("http", SENDER, json.dumps(event).encode())
-        (verdict,) = await gateways[(nr + version) % 2].intake.accept([arrival])
-        assert isinstance(verdict, Accepted)
+        await say(gateways[(nr + version) % 2], [event])
+
+
+async def say(gateway: Gateway, events: Sequence[dict[str, Any]]) -> None:
+    """Through the door of this one."""
+    arrivals = [Arrival("http", SENDER, json.dumps(event).encode()) for event in events]
+    assert all(isinstance(verdict, Accepted) for verdict in await gateway.intake.accept(arrivals))
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import pytest
 
 from tests.flow.outside.creditors import Sighting, signature_fault
 from tests.flow.outside.messages import Message
-from tests.flow.outside.stories import Cast, broker_story, kill_story
+from tests.flow.outside.stories import Cast, broker_story, kill_story, pause_story
 from tests.flow.outside.verdict import Event, faults
 from tests.servers import RabbitMQ
 
@@ -31,6 +31,15 @@ async def test_a_dead_broker_loses_nothing_confirmed_and_is_consumed_again(
     found = await broker_story(Cast(notices=30, creditors=4, seed=2), tmp_path, rabbitmq, postgres_url)
     assert found.faults == []
     assert found.deliveries == 33 * 4
+
+
+async def test_a_gateway_that_stood_still_past_its_lease_and_goes_on_changes_nothing(
+    broker: RabbitMQ, postgres_url: str, tmp_path: Path
+) -> None:
+    cast = Cast(notices=60, creditors=14, seed=3, trouble=0.05)
+    found = await pause_story(cast, 4.0, tmp_path, broker.url, postgres_url)
+    assert found.faults == []
+    assert (found.confirmed, found.deliveries, found.received) == (66, 66 * 14, 66 * 14)
 
 
 def message(nr: int) -> Message:

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import Connection, insert, select, update
 
-from gateway.core.lane import Decision
+from gateway.core.lane import BLOCKS_AT_MOST, Decision
 from gateway.core.lifecycle import Happening, State
 from gateway.ledger import queue
+from gateway.ledger.due import Wanted
 from gateway.ledger.engine import Ledger
 from gateway.ledger.queue import Claimed, Intent
 from gateway.ledger.schema import attempt, delivery, dossier, payload, transition
@@ -27,7 +28,15 @@ async def ledger(ledger_url: str) -> AsyncIterator[Ledger]:
     await made.aclose()
 
 
-def _put(connection: Connection, *ids: str, waits_for: str | None = None, soort: str = "kennisgeving") -> None:
+def _put(
+    connection: Connection,
+    *ids: str,
+    waits_for: str | None = None,
+    soort: str = "kennisgeving",
+    state: State = State.QUEUED,
+    due: int = NOW,
+    give_up_at: int = NOW * 2,
+) -> None:
     if connection.execute(select(dossier.c.id)).first() is None:
         connection.execute(
             insert(dossier),
@@ -42,15 +51,15 @@ def _put(connection: Connection, *ids: str, waits_for: str | None = None, soort:
             "soort": soort,
             "versie": 1,
             "channel": LANE[1],
-            "channel_since": NOW,
-            "state": State.QUEUED,
+            "channel_since": due,
+            "state": state,
             "proof": 0,
             "fence": 0,
             "tries": 0,
-            "next_action_at": NOW,
+            "next_action_at": due,
             "waits_for": waits_for,
-            "created_at": NOW,
-            "give_up_at": NOW * 2,
+            "created_at": due,
+            "give_up_at": give_up_at,
             "view_digest": b"v",
         }
         for id_ in ids
@@ -61,7 +70,7 @@ def _put(connection: Connection, *ids: str, waits_for: str | None = None, soort:
     )
 
 
-async def _claim(ledger: Ledger, owner: str = "a", room: int = 10, now: int = NOW) -> list[Claimed]:
+async def _claim(ledger: Ledger, owner: str = "a", room: int | Wanted = 10, now: int = NOW) -> list[Claimed]:
     return await ledger.run(queue.claim, {LANE: room}, owner, now, now + LEASE - NOW)
 
 
@@ -149,6 +158,64 @@ async def test_every_move_is_on_record_with_the_attempt_that_caused_it(ledger: L
         return [(row.before, row.after, row.cause) for row in connection.execute(select(transition))]
 
     assert await ledger.run(read) == [(State.BUSY, State.DELIVERED, "1")]
+
+
+# -- new and old -----------------------------------------------------------------------------------------------------
+
+SECOND = 1_000_000
+
+
+async def _backlog(ledger: Ledger) -> None:
+    """Forty that were tried before, ten that came while the lane was dead, and two that are new since."""
+    await ledger.run(_put, *(f"old{nr:02}" for nr in range(40)), state=State.RETRYING, due=NOW - 20 * SECOND)
+    await ledger.run(_put, *(f"waited{nr}" for nr in range(10)), due=NOW - 10 * SECOND)
+    await ledger.run(_put, "new1", "new2", due=NOW - SECOND)
+
+
+async def test_a_backlog_does_not_starve_what_is_new(ledger: Ledger) -> None:
+    await _backlog(ledger)
+    claims = await _claim(ledger, room=Wanted(6, since=NOW - 5 * SECOND))
+    assert [one.id for one in claims] == ["new1", "old00", "new2", "old01", "old02", "old03"]
+
+
+async def test_what_is_new_goes_also_where_a_backlog_has_taken_all_the_room(ledger: Ledger) -> None:
+    await _backlog(ledger)
+    assert [one.id for one in await _claim(ledger, room=Wanted(0, news=5, since=NOW - 5 * SECOND))] == ["new1", "new2"]
+
+
+async def test_a_probe_takes_what_is_new_first(ledger: Ledger) -> None:
+    await _backlog(ledger)
+    assert [one.id for one in await _claim(ledger, room=Wanted(1, since=NOW - 5 * SECOND))] == ["new1"]
+
+
+async def test_everything_is_claimed_where_there_is_room_for_it(ledger: Ledger) -> None:
+    await _backlog(ledger)
+    claims = await _claim(ledger, room=Wanted(100, since=NOW - 5 * SECOND))
+    assert len({one.id for one in claims}) == len(claims) == 52
+    assert {one.due_at for one in claims} == {NOW - 20 * SECOND, NOW - 10 * SECOND, NOW - SECOND}
+
+
+async def test_in_a_lane_that_rests_only_what_is_overdue_is_claimed(ledger: Ledger) -> None:
+    await ledger.run(_put, "waits")
+    await ledger.run(_put, "over", give_up_at=NOW)
+    await ledger.run(_put, "next-channel", due=NOW - 100)
+    await ledger.run(_put, "blocks", soort="voortgang", due=NOW - BLOCKS_AT_MOST)
+    await ledger.run(_put, "patient", due=NOW - BLOCKS_AT_MOST)
+
+    async def overdue(since: int) -> set[str]:
+        claims = await ledger.run(queue.claim_overdue, {LANE: Wanted(10, since=since)}, "a", NOW, LEASE)
+        await ledger.run(queue.release, {one.id: one.fence for one in claims}, NOW - 100)
+        return {one.id for one in claims}
+
+    assert await overdue(0) == {"over", "blocks"}
+    assert await overdue(NOW - 100) == {"over", "blocks", "next-channel", "patient"}
+
+
+async def test_what_is_given_back_in_doubt_stays_in_doubt(ledger: Ledger) -> None:
+    await ledger.run(_put, "1", "2")
+    claims = await _claim(ledger)
+    await ledger.run(queue.release, {one.id: one.fence for one in claims}, NOW, {"2"})
+    assert [(await _row(ledger, id_))[0] for id_ in ("1", "2")] == [State.RETRYING, State.IN_DOUBT]
 
 
 async def _attempts(ledger: Ledger) -> list[tuple[int, str | None, bool]]:

@@ -15,6 +15,7 @@ from gateway.ledger.outbox import Event
 from gateway.ledger.schema import metadata
 from gateway.ledger.schema import outbox as table
 from gateway.ledger.upgrade import is_current, upgrade
+from tests.ledger.earlier import ROWS, contents, make_earlier, revisions
 
 
 @pytest.fixture
@@ -52,6 +53,30 @@ async def test_an_upgrade_of_what_is_current_changes_nothing(ledger: Ledger) -> 
     await ledger.run(upgrade)
     ids = await ledger.run(lambda connection: connection.execute(select(table.c.id)).scalars().all())
     assert list(ids) == ["e-1"]
+
+
+@pytest.mark.parametrize("revision", revisions())
+async def test_an_upgrade_from_every_earlier_schema_keeps_every_value(ledger: Ledger, revision: str) -> None:
+    before = await ledger.run(make_earlier, revision)
+    assert all(len(rows) == ROWS for rows in before.values())
+    await ledger.run(upgrade)
+    assert await ledger.run(is_current)
+    assert await ledger.run(_differences) == []
+    after = await ledger.run(contents, before)
+    assert after == before
+
+
+async def test_an_upgrade_that_is_broken_off_changes_nothing(ledger: Ledger) -> None:
+    before = await ledger.run(make_earlier, "0001")
+
+    def break_off(connection: Connection) -> None:
+        upgrade(connection)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await ledger.run(break_off)
+    assert await ledger.run(contents, before) == before
+    assert not await ledger.run(is_current)
 
 
 async def test_gateways_that_start_at_once_upgrade_once(ledger_url: str) -> None:

@@ -14,17 +14,18 @@ from pathlib import Path
 
 from tests.flow.outside.installation import GatewayFailed
 from tests.flow.outside.messages import GEMEENTE, SENDER
-from tests.flow.outside.stories import QUICK, Cast, Report, broker_story, kill_story
+from tests.flow.outside.stories import QUICK, Cast, Report, broker_story, kill_story, pause_story
 from tests.servers import PostgreSQL, RabbitMQ
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.flow.outside")
-    parser.add_argument("story", choices=["kill", "broker"])
+    parser.add_argument("story", choices=["kill", "broker", "pause"])
     parser.add_argument("--notices", type=int, default=200)
     parser.add_argument("--creditors", type=int, default=14)
     parser.add_argument("--sftp", type=int, default=2, help="how many of the creditors take files over SFTP")
     parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=6.0, help="how long a gateway stands still")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10_000))
     parser.add_argument("--trouble", type=float, default=0.01, help="part of the webhook answers that goes wrong")
     parser.add_argument("--defaults", action="store_true", help="the gateway's own lease and retry times")
@@ -40,6 +41,8 @@ def tell(given: argparse.Namespace, directory: Path) -> Report:
         ledger = postgres.create_database("ledger")
         if given.story == "kill":
             return asyncio.run(kill_story(cast, given.kills, directory, rabbitmq.url, ledger))
+        if given.story == "pause":
+            return asyncio.run(pause_story(cast, given.seconds, directory, rabbitmq.url, ledger))
         return asyncio.run(broker_story(cast, directory, rabbitmq, ledger))
 
 

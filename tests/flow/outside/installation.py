@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,6 +113,15 @@ class Gateway:
         command = [str(KENNISGEVING), "certs", "dev", "--map", str(self._directory / "certs")]
         subprocess.run(command, check=True, capture_output=True)
 
+    def colleague(self, directory: Path) -> "Gateway":
+        """Another one with the same settings, register and keys in a directory of its own, at an address of its own."""
+        shutil.copytree(self._directory, directory, ignore=shutil.ignore_patterns(directory.name, "*.log", "*.jsonl"))
+        other = Gateway(directory, self._settings)
+        port = free_port()
+        other.url = f"http://127.0.0.1:{port}"
+        (directory / "gateway.toml").write_text(self._settings.document(port))
+        return other
+
     @property
     def pid(self) -> int:
         assert self._process is not None
@@ -153,6 +163,15 @@ class Gateway:
     @property
     def runs(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    def pause(self) -> None:
+        """SIGSTOP: it stands still in the middle of whatever it is doing, with its connections open."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """SIGKILL to the process, whatever it is doing."""

@@ -16,6 +16,7 @@ from pathlib import Path
 import aiohttp
 import asyncssh
 
+from tests.flow.outside.bookkeeping import lanes_of_one, ledger_faults
 from tests.flow.outside.creditors import Plan, sightings
 from tests.flow.outside.installation import Gateway, GatewayFailed, Settings, sftp_entry, webhook_entry
 from tests.flow.outside.messages import Message, kennisgeving, voortgang
@@ -246,6 +247,32 @@ def choose_moments(cast: Cast, kills: int) -> list[Moment]:
         Moment(0, chance.uniform(0.1, 1.5)) if chance.random() < 0.25 else Moment(seen, chance.uniform(0, 0.05))
         for seen in at_work
     ]
+
+
+async def pause_story(cast: Cast, seconds: float, directory: Path, amqp: Callable[..., str], ledger: str) -> Report:
+    """Two gateways share the work; one is stopped with SIGSTOP for `seconds`, past its lease, and continued: what it
+    had in hand was taken over meanwhile, and its own late results move nothing."""
+    async with scene(cast, directory, amqp, ledger) as stage:
+        other = stage.gateway.colleague(directory / "colleague")
+        other.start()
+        try:
+            await other.ready()
+            publishing = asyncio.create_task(publish(stage, over=cast.notices / NOTICES_PER_SECOND))
+            await stage.comes(Moment(len(cast.messages()) * cast.creditors // 4, 0.0))
+            other.pause()
+            await asyncio.sleep(seconds)
+            moved = await lanes_of_one(ledger)
+            other.resume()
+            await publishing
+            found = await report(stage, [f"stopped for {seconds} s; {moved} lanes moved meanwhile"])
+            found.faults += await ledger_faults(ledger)
+            if not moved:
+                found.faults.append("the lanes of the gateway that stood still did not move")
+            if (code := other.stop()) != 0:
+                found.faults.append(f"the gateway that was continued ended with {code} on SIGTERM")
+            return found
+        finally:
+            other.kill()
 
 
 async def broker_story(cast: Cast, directory: Path, rabbitmq: RabbitMQ, ledger: str) -> Report:

@@ -1,0 +1,41 @@
+"""After a backup was put back: what was open in it may have gone out since, and the ledger does not know.
+
+All of it is in doubt. Where the creditor can be asked what it has, it is asked, and only what it does not have goes.
+Where it cannot, nothing is sent of the gateway's own accord: a person finds out, or says that a duplicate is the lesser
+evil.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from gateway.core.lifecycle import Happening, move
+from gateway.core.repeat import Candidate, Step
+
+
+class Recovery(StrEnum):
+    """What becomes of a delivery, as it is shown."""
+
+    ASKED = "wordt nagevraagd"
+    SENT_AGAIN = "wordt opnieuw gestuurd"
+    FOR_A_PERSON = "wordt een taak"
+
+
+def recovery_of(one: Candidate, askable: frozenset[str], *, send_again: bool) -> Recovery:
+    """`askable`: channels whose creditor can be asked what it has."""
+    if one.channel in askable:
+        return Recovery.ASKED
+    return Recovery.SENT_AGAIN if send_again else Recovery.FOR_A_PERSON
+
+
+def recover(
+    found: Sequence[Candidate], now: int, give_up_at: int, askable: frozenset[str], *, send_again: bool
+) -> tuple[Step, ...]:
+    """At `now` (epoch µs), and with a new horizon: the time that the gateway was away does not count."""
+    return tuple(_in_doubt(one, now, give_up_at, recovery_of(one, askable, send_again=send_again)) for one in found)
+
+
+def _in_doubt(one: Candidate, now: int, give_up_at: int, recovery: Recovery) -> Step:
+    changes: dict[str, object] = {"next_action_at": now, "owner": None, "channel_since": now, "give_up_at": give_up_at}
+    if recovery is Recovery.FOR_A_PERSON:  # nor does it go when what it waited for has gone
+        changes |= {"next_action_at": None, "waits_for": None}
+    return Step(one, Happening.RESTORED, move(one.state, Happening.RESTORED), changes)

@@ -1,0 +1,125 @@
+"""One lane at work: what may be claimed, what may start, and when."""
+
+from gateway.core.creditor import Limit
+from gateway.core.lane import SECOND
+from gateway.core.retry import Policy
+from gateway.core.window import START, Sign, Window, after
+from gateway.lanes import AHEAD, Line, Room
+
+NOW = 1_800_000_000 * SECOND
+
+
+class Bounds:
+    """A register whose limit for this lane can be changed."""
+
+    def __init__(self, limit: Limit) -> None:
+        self.limit = limit
+
+    def __call__(self) -> Limit:
+        return self.limit
+
+
+def line(limit: Limit | None = None) -> Line[str]:
+    return Line(Bounds(limit or Limit()))
+
+
+def dead(now: int = NOW) -> Window:
+    window = Window()
+    while window.is_alive:
+        window = after(window, Sign.AILING, now, 8, Policy())
+    return window
+
+
+def started(of: Line[str], now: int = NOW) -> list[str]:
+    """What starts at `now`, as far as it may."""
+    found = []
+    while of.may_start_at(now) == now:
+        found.append(of.start(now))
+    return found
+
+
+def fill(of: Line[str], *, fresh: str = "", backlog: str = "") -> None:
+    for items, is_fresh in ((fresh, True), (backlog, False)):
+        for item in items:
+            of.append(item, fresh=is_fresh)
+            of.claimed += 1
+
+
+def test_new_and_old_start_in_turns() -> None:
+    one = line()
+    fill(one, backlog="12345")
+    fill(one, fresh="ab")
+    assert started(one) == ["a", "1", "b", "2", "3"]
+
+
+def test_it_claims_ahead_of_its_window_in_batches() -> None:
+    one = line()
+    assert one.room(NOW) == Room(AHEAD * START)
+    one.claimed = AHEAD * START // 2 + 1
+    assert one.room(NOW) is None
+
+
+def test_a_backlog_that_fills_the_line_leaves_room_for_what_is_new() -> None:
+    one = line()
+    fill(one, backlog="x" * (AHEAD * START))
+    assert one.room(NOW) is None
+    one.has_news = True
+    assert one.room(NOW) == Room(0, START)
+    fill(one, fresh="a" * START)
+    assert one.room(NOW) is None
+
+
+def test_a_changed_limit_holds_for_the_next_start() -> None:
+    bounds = Bounds(Limit(1))
+    one: Line[str] = Line(bounds)
+    fill(one, fresh="abcdef")
+    assert started(one) == ["a"]
+    bounds.limit = Limit(3)
+    assert started(one) == ["b", "c"]
+    bounds.limit = Limit(1)
+    one.active -= 1
+    assert started(one) == []
+
+
+def test_a_changed_rate_holds_for_the_next_start() -> None:
+    bounds = Bounds(Limit(8, per_second=0.01))
+    one: Line[str] = Line(bounds)
+    fill(one, fresh="abc")
+    assert started(one) == ["a"]
+    assert one.may_start_at(NOW) == NOW + 100 * SECOND
+    bounds.limit = Limit(8)
+    assert started(one) == ["b", "c"]
+
+
+def test_a_dead_lane_claims_and_starts_nothing_and_then_one() -> None:
+    one = line()
+    one.window = dead()
+    fill(one, fresh="ab")
+    one.claimed = 0
+    assert (one.room(NOW), started(one)) == (None, [])
+    probing = one.window.dead_until
+    assert one.may_start_at(NOW) == probing
+    assert one.room(probing) == Room(1)
+    assert started(one, probing) == ["a"]
+    one.claimed = 1
+    assert one.room(probing) is None
+
+
+def test_after_a_fault_of_ours_one_goes_at_a_time_until_one_does_well() -> None:
+    one = line()
+    one.is_ours_to_mend = True
+    assert one.room(NOW) == Room(1)
+    fill(one, fresh="ab")
+    assert started(one) == ["a"]
+    one.is_ours_to_mend = False
+    assert started(one) == ["b"]
+
+
+def test_while_it_rests_nothing_starts_however_wide_it_is() -> None:
+    one = line()
+    one.held_until = NOW + SECOND
+    fill(one, fresh="ab")
+    assert one.room(NOW) is None
+    assert one.may_start_at(NOW) == NOW + SECOND
+    assert one.empty() == ["a", "b"]
+    assert one.may_start_at(NOW + SECOND) is None
