@@ -16,6 +16,7 @@ import aio_pika
 import pytest
 
 from gateway.__main__ import run
+from gateway.app import Gateway
 from gateway.broker_check import check_broker
 from gateway.config import AmqpSettings
 from gateway.core import lane
@@ -96,10 +97,6 @@ def an_open_ledger_key(place: Place) -> None:
     (place.path / "ledger.key").chmod(0o644)
 
 
-def an_open_webhook_key(place: Place) -> None:
-    (place.path / "webhook.key").chmod(0o644)
-
-
 def an_open_tls_key(place: Place) -> None:
     _listens_with(place, days=30)
     (place.path / "certs" / "web.key").chmod(0o604)
@@ -147,7 +144,6 @@ def _listens_with(place: Place, days: float, starts: float = 0) -> None:
     ("mistake", "reason"),
     [
         (an_open_ledger_key, "ledger.key: anderen kunnen dit geheim lezen"),
-        (an_open_webhook_key, "webhook.key: anderen kunnen dit geheim lezen"),
         (an_open_tls_key, "web.key: anderen kunnen dit geheim lezen"),
         (an_open_password, "relais: anderen kunnen dit geheim lezen"),
         (an_expired_certificate, "web.pem is verlopen op"),
@@ -322,3 +318,21 @@ def test_no_setting_turns_verification_off(place: Place, table: str, key: str) -
     if table == "ledger":
         place.ledger = f'sqlite:///ledger.db"\n{key} = "nee'
     assert any(f"{key}: onbekend" in refusal for refusal in place.refusals())
+
+
+async def test_a_creditors_key_that_others_can_read_is_an_alarm_and_stops_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def expose(_: Gateway) -> None:
+        for key in (tmp_path / "webhook").rglob("*"):
+            if key.is_file() and key.read_bytes().startswith(b"whsec_"):
+                key.chmod(0o644)
+
+    ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
+    async with running(tmp_path, ledger, [neighbour("energie")], change=expose) as town:
+        await town.send(notice("SHV-1", 1, "energie"))
+        await town.reach("afgeleverd", "energie")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    exposed = [line["melding"] for line in lines if line["event"] == "key_exposed"]
+    assert exposed
+    assert all("anderen kunnen dit geheim lezen" in text for text in exposed)
