@@ -308,13 +308,23 @@ async def open_scene(
 
 
 async def _subscribed(scene: Scene) -> None:
+    """Only when the gateway consumes is all that it declares there: a message that is sent to no queue is confirmed
+    never, and the gateway may be about to die."""
     async with asyncio.timeout(60):
         while True:
             scene.gateway.died_at()
             try:
-                return await scene.sender.subscribe()
+                if await _is_consumed(scene.grounds.rabbitmq.url()):
+                    return await scene.sender.subscribe()
             except BROKER_AWAY:
-                await asyncio.sleep(0.1)
+                pass
+            await asyncio.sleep(0.1)
+
+
+async def _is_consumed(url: str) -> bool:
+    async with await connect(url) as broker, broker.channel() as channel:
+        declared = await channel.declare_queue("kennisgeving.intake", passive=True)
+        return bool(declared.declaration_result.consumer_count)
 
 
 def _ledger(grounds: Grounds, engine: str, home: Path) -> str:
