@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import asyncpg
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -128,15 +129,15 @@ class Ledger:
         try:
             async with self._async.connect() as connection:
                 raw: Any = (await connection.get_raw_connection()).driver_connection
-                raw.add_termination_listener(lambda _: ended.set())
-                await raw.add_listener(channel, lambda *said: hear(said[-1]))
                 try:
+                    raw.add_termination_listener(lambda _: ended.set())
+                    await raw.add_listener(channel, lambda *said: hear(said[-1]))
                     yield ended
                 finally:
                     await connection.invalidate()
         except DBAPIError as why:
             raise translated(why) from why
-        except (OSError, TimeoutError) as why:
+        except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError) as why:
             raise LedgerAway(type(why).__name__) from why
 
     async def aclose(self) -> None:
