@@ -209,6 +209,30 @@ class RabbitMQ:
         (self._home / "definitions.json").write_text(json.dumps(definitions(passwords, self._senders)))
 
 
+_CLEAR = """
+DO $$
+DECLARE one record;
+BEGIN
+    PERFORM pg_terminate_backend(pid, 5000)
+        FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid();
+    FOR one IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version' LOOP
+        EXECUTE format('DELETE FROM %I', one.tablename);
+    END LOOP;
+    FOR one IN SELECT sequencename FROM pg_sequences WHERE schemaname = 'public' LOOP
+        EXECUTE format('ALTER SEQUENCE %I RESTART', one.sequencename);
+    END LOOP;
+END $$;
+SELECT md5(string_agg(line, ' ' ORDER BY line)) FROM (
+    SELECT format('%s %s %s %s %s', relname, relkind, attname, atttypid, attnotnull)
+        FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+        WHERE relnamespace = 'public'::regnamespace AND attnum > 0
+    UNION ALL
+    SELECT setconfig::text FROM pg_db_role_setting JOIN pg_database ON pg_database.oid = setdatabase
+        WHERE datname = current_database()
+) AS lines (line)
+"""
+
+
 class Databases:
     """Makes and removes databases in the PostgreSQL behind `url`, whose user must be allowed to; needs `psql`."""
 
@@ -218,17 +242,26 @@ class Databases:
     def create_database(self, name: str) -> str:
         """Make an empty database and return its URL."""
         self._run(f'CREATE DATABASE "{name}"')
-        return urlunsplit(urlsplit(self._url)._replace(path=f"/{name}"))
+        return self.url_of(name)
+
+    def clear_database(self, name: str) -> str:
+        """End the sessions in it and remove every row; returns a digest of its tables, indexes and settings."""
+        return self._run(_CLEAR, self.url_of(name))
 
     def drop_database(self, name: str) -> None:
         """Remove a database, ending the sessions in it."""
         self._run(f'DROP DATABASE "{name}" WITH (FORCE)')
 
-    def _run(self, statement: str) -> None:
-        argv = ["psql", "-qX", "-v", "ON_ERROR_STOP=1", "-c", statement, self._url]
+    def url_of(self, name: str) -> str:
+        """Of the database with this name."""
+        return urlunsplit(urlsplit(self._url)._replace(path=f"/{name}"))
+
+    def _run(self, statement: str, url: str | None = None) -> str:
+        argv = ["psql", "-qXAt", "-v", "ON_ERROR_STOP=1", "-c", statement, url or self._url]
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise ServerFailed(done.stderr)
+        return done.stdout
 
 
 class PostgreSQL(Databases):

@@ -101,12 +101,12 @@ async def test_a_wrong_register_is_told_by_creditor_and_key(directory: Path) -> 
     )
 
 
-async def test_a_ledger_is_looked_at_where_there_is_one(directory: Path, ledger_url: str) -> None:
-    before = await findings(directory, ledger_url)
-    ledger = Ledger(ledger_url)
+async def test_a_ledger_is_looked_at_where_there_is_one(directory: Path, empty_url: str) -> None:
+    before = await findings(directory, empty_url)
+    ledger = Ledger(empty_url)
     await ledger.run(upgrade)
     await ledger.aclose()
-    after = await findings(directory, ledger_url)
+    after = await findings(directory, empty_url)
     assert any("bij de start" in finding.text for finding in before)
     assert any(finding.text == "[ledger] bereikbaar, het huidige schema" for finding in after)
     assert len(wrong(after)) == 1

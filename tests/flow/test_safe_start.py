@@ -169,14 +169,14 @@ def test_every_reason_is_told_at_once(place: Place) -> None:
     assert not (place.path / "ledger.db").exists()
 
 
-def test_a_database_that_does_not_wait_for_its_disk_is_not_started_on(place: Place, postgres_url: str) -> None:
-    name = postgres_url.rpartition("/")[2]
+def test_a_database_that_does_not_wait_for_its_disk_is_not_started_on(place: Place, empty_postgres_url: str) -> None:
+    name = empty_postgres_url.rpartition("/")[2]
     statement = f'ALTER DATABASE "{name}" SET synchronous_commit = off'
-    subprocess.run(["psql", "-qX", postgres_url, "-c", statement], check=True, capture_output=True)
-    place.ledger = postgres_url
+    subprocess.run(["psql", "-qX", empty_postgres_url, "-c", statement], check=True, capture_output=True)
+    place.ledger = empty_postgres_url
     assert place.refusals() == ["[ledger] synchronous_commit is off: bij stroomuitval gaat iets verloren"]
     tables = subprocess.run(
-        ["psql", "-qXAt", postgres_url, "-c", "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"],
+        ["psql", "-qXAt", empty_postgres_url, "-c", "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"],
         check=True,
         capture_output=True,
         text=True,

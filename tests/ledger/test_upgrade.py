@@ -19,8 +19,8 @@ from tests.ledger.earlier import ROWS, contents, make_earlier, revisions
 
 
 @pytest.fixture
-async def ledger(ledger_url: str) -> AsyncIterator[Ledger]:
-    made = Ledger(ledger_url)
+async def ledger(empty_url: str) -> AsyncIterator[Ledger]:
+    made = Ledger(empty_url)
     yield made
     await made.aclose()
 
@@ -79,8 +79,8 @@ async def test_an_upgrade_that_is_broken_off_changes_nothing(ledger: Ledger) -> 
     assert not await ledger.run(is_current)
 
 
-async def test_gateways_that_start_at_once_upgrade_once(ledger_url: str) -> None:
-    ledgers = [Ledger(ledger_url) for _ in range(3)]
+async def test_gateways_that_start_at_once_upgrade_once(empty_url: str) -> None:
+    ledgers = [Ledger(empty_url) for _ in range(3)]
 
     async def start(ledger: Ledger) -> None:
         while True:
