@@ -175,7 +175,7 @@ class RabbitMQ:
             "ERL_EPMD_PORT": str(epmd_port),
             "RABBITMQ_NODENAME": f"kennisgeving-{self.port}@localhost",
             "RABBITMQ_DIST_PORT": str(distribution_port),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} " + _NO_SPINNING,
             "RABBITMQ_CTL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
             "RABBITMQ_CTL_DIST_PORT_MIN": "1024",
             "RABBITMQ_CTL_DIST_PORT_MAX": "65535",
@@ -209,6 +209,8 @@ class RabbitMQ:
         (self._home / "definitions.json").write_text(json.dumps(definitions(passwords, self._senders)))
 
 
+_NO_SPINNING = "+sbwt none +sbwtdcpu none +sbwtdio none"
+"""Threads of the broker that have nothing to do sleep at once: the cores are for who has."""
 _CLEAR = """
 DO $$
 DECLARE one record;
