@@ -61,8 +61,6 @@ log = logger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-BUSY_FROM = 16
-"""With so many attempts under way it pays to let a batch gather."""
 SLOW_RENDERS_AT_ONCE = 2
 LOOK_AGAIN_AFTER = 500_000
 """µs after which an attempt that waited in its line is not started without a look whether it is still to be made."""
@@ -158,9 +156,7 @@ class Dispatch:
         self._sweep_now = asyncio.Event()
         self._render_slots = asyncio.Semaphore(SLOW_RENDERS_AT_ONCE)
         self._claimed_last = asyncio.Event()
-        self._freezing = Batches(
-            "vastleggen", self._freeze, spoiled=self._drop, more_coming=self._is_busy, on_batch=on_batch
-        )
+        self._freezing = Batches("vastleggen", self._freeze, spoiled=self._drop, on_batch=on_batch)
         self._settling = Batches(
             "afrekenen", self._settle, spoiled=self._forget, more_coming=self._is_sending, on_batch=on_batch
         )
@@ -404,9 +400,6 @@ class Dispatch:
                 self._hand_over([lane])
 
     # -- attempt ----------------------------------------------------------------------------------------------------
-
-    def _is_busy(self) -> bool:
-        return len(self._attempts) >= BUSY_FROM
 
     def _is_sending(self) -> bool:
         """Nobody waits for an outcome to be written, so the first waits for those that come with it."""

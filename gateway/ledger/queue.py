@@ -1,6 +1,8 @@
 """The queue of work: claim what is due, record the intent, give back, find what is due. One function, one transaction.
 
-A claim raises the delivery's fencing token; only the holder of the current token may settle it (settle.py).
+A claim raises the delivery's fencing token; only the holder of the current token may settle it (settle.py). Whoever
+locks several deliveries does so in the order of their ids, or passes by what is locked, so that no two wait for each
+other.
 """
 
 from collections import Counter
@@ -232,6 +234,7 @@ def freeze(connection: Connection, intents: Sequence[Intent], owner: str, now: i
         for row in connection.execute(
             select(delivery.c.id, delivery.c.fence)
             .where(among(delivery.c.id, [intent.id for intent in intents]), delivery.c.state == State.BUSY)
+            .order_by(delivery.c.id)
             .with_for_update()
         )
     }
@@ -291,11 +294,10 @@ def still_held(connection: Connection, id_: str, fence: int) -> bool:
 
 def renew(connection: Connection, ids: Sequence[str], owner: str, lease_until: int) -> None:
     """Extend the lease of these claims, where they are still this gateway's."""
-    connection.execute(
-        update(delivery)
-        .where(among(delivery.c.id, ids), delivery.c.state == State.BUSY, delivery.c.owner == owner)
-        .values(next_action_at=lease_until)
-    )
+    mine = (delivery.c.state == State.BUSY) & (delivery.c.owner == owner)
+    in_order = select(delivery.c.id).where(among(delivery.c.id, ids), mine).order_by(delivery.c.id).with_for_update()
+    held = list(connection.execute(in_order).scalars())
+    connection.execute(update(delivery).where(among(delivery.c.id, held)).values(next_action_at=lease_until))
 
 
 def release(
