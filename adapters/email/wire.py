@@ -257,9 +257,9 @@ class Grace:
     """How much longer each mail in doubt is waited for: GRACE from the first time that it is asked after."""
 
     def __init__(self) -> None:
-        self._ends: dict[str, float] = {}
+        self._since: dict[str, float] = {}
 
     def left(self, delivery: str, now: float) -> float:
         """Seconds; 0 or less: long enough. `now` in seconds of a clock that never goes back."""
-        self._ends = {other: end for other, end in self._ends.items() if now < end + GRACE}
-        return self._ends.setdefault(delivery, now + GRACE) - now
+        self._since = {other: since for other, since in self._since.items() if now < since + 2 * GRACE}
+        return GRACE - (now - self._since.setdefault(delivery, now))
