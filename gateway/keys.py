@@ -72,24 +72,26 @@ def read_keys(reference: str) -> Keys:
     """
     kind, _, name = reference.partition(":")
     if kind == "file":
-        _refuse_readable_by_others(Path(name))
+        _refuse_exposed(Path(name))
     try:
         return Keys(base64.b64decode(read_secret(reference).strip(), validate=True))
     except binascii.Error as why:
         raise KeyRefused("de sleutel is geen geldige base64") from why
 
 
-def is_open_to_others(path: Path) -> bool:
-    """Whoever is not its owner can change it, or who is not in its group either can do anything with it. Raises
-    OSError."""
-    return bool(path.stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP))
+def is_exposed(path: Path) -> bool:
+    """Others than its owner and its group can read or change it: its own mode lets them, and they can pass every
+    directory on the way to where it really lies. Raises OSError."""
+    if not path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+        return False
+    return all(directory.stat().st_mode & stat.S_IXOTH for directory in path.resolve().parents)
 
 
-def _refuse_readable_by_others(path: Path) -> None:
+def _refuse_exposed(path: Path) -> None:
     """Absence is for read_secret to report."""
     try:
-        is_open = is_open_to_others(path)
+        exposed = is_exposed(path)
     except OSError:
         return
-    if is_open:
+    if exposed:
         raise KeyRefused(f"anderen kunnen bij {path}: geef alleen de eigenaar en zijn groep leesrecht (chmod 640)")

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NoReturn, Protocol
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -95,6 +96,15 @@ def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
     name = f"test_{uuid4().hex}"
     yield databases.create_database(name)
     databases.drop_database(name)
+
+
+@pytest.fixture
+def passable_path() -> Iterator[Path]:
+    """As `tmp_path`, but other accounts can come there: pytest's own directories are closed to them."""
+    with TemporaryDirectory(prefix="kennisgeving-test-") as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
