@@ -224,6 +224,7 @@ class Gateway:
                 timers_idle=self.timers.idle_for,
                 held=self.dispatch.held,
                 running=self.dispatch.running,
+                me=self.dispatch.me,
                 attempted_at=attempts.last,
                 certificates=lambda: certificates(self.config, links.register.by_id.values()),
             ),
