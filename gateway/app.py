@@ -6,7 +6,7 @@ stop taking in ─► finish or give back what is in flight ─► publish what 
 import asyncio
 import os
 import ssl
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -224,6 +224,7 @@ class Gateway:
                 timers_idle=self.timers.idle_for,
                 held=self.dispatch.held,
                 running=self.dispatch.running,
+                me=self.dispatch.me,
                 attempted_at=attempts.last,
                 certificates=lambda: certificates(self.config, links.register.by_id.values()),
             ),
@@ -231,15 +232,14 @@ class Gateway:
 
     async def prepare(self) -> None:
         """Bring the ledger to the current schema and put the register in force; raises LedgerAway, TablesRefused: also
-        where the ledger may lose what it committed."""
+        where the ledger may lose what it committed, or where others can read a creditor's key file."""
         _refuse_unsafe(await self.ledger.run(durability))
         await self.ledger.run(upgrade)
         if self.config.register is not None and await self.ledger.run(register_rows.revision) == 0:
-            await apply_register(self.ledger, self.clock, read_register(Path(self.config.register.file)))
-        await self._load_register()
-        for finding in look_at_files(of_creditors(self.links.register.by_id.values())):
-            if finding.unsafe:  # one creditor's file keeps nobody else from a notice
-                log.error("key_exposed", melding=finding.text)
+            filed = read_register(Path(self.config.register.file))
+            _refuse_unsafe(look_at_files(of_creditors(filed)))
+            await apply_register(self.ledger, self.clock, filed)
+        await self._load_register(_refuse_unsafe)
 
     async def run(self) -> None:
         """Until `stop`; then everything in flight is finished or given back first. Whatever it ends of, connections are
@@ -324,12 +324,14 @@ class Gateway:
 
     # -- register and readiness -------------------------------------------------------------------------------------
 
-    async def _load_register(self) -> None:
+    async def _load_register(self, judge: Callable[[Iterable[Finding]], None]) -> None:
+        """Go by the register in force; `judge` is told how its key files are before anything goes by it."""
         revision = await self.ledger.run(register_rows.revision)
         if revision == self._revision and self._loaded:
             return
         documents = await self.ledger.run(register_rows.entries)
         creditors = [creditor_from_json(document) for document in documents.values()]
+        judge(look_at_files(of_creditors(creditors)))
         await self.links.load(creditors, await self.ledger.run(register_rows.closed_lanes))
         self.dispatch.limits_changed()
         self._revision, self._loaded = revision, True
@@ -339,7 +341,7 @@ class Gateway:
         while True:
             await asyncio.sleep(REGISTER_EVERY)
             try:
-                await self._load_register()
+                await self._load_register(_alarm_exposed)
             except LedgerAway as why:
                 log.warning("ledger_away", stap="register", reden=str(why))
 
@@ -351,6 +353,13 @@ class Gateway:
 def _refuse_unsafe(findings: Iterable[Finding]) -> None:
     if reasons := [finding.text for finding in findings if finding.unsafe]:
         raise TablesRefused(reasons)
+
+
+def _alarm_exposed(key_files: Iterable[Finding]) -> None:
+    """A gateway that runs does not stop for it: one creditor's file keeps nobody else from a notice."""
+    for finding in key_files:
+        if finding.unsafe:
+            log.error("key_exposed", melding=finding.text)
 
 
 async def apply_register(ledger: Ledger, clock: Clock, creditors: Iterable[Creditor]) -> dict[str, Creditor | None]:

@@ -65,7 +65,7 @@ async def check(path: Path, clock: Clock, environ: Mapping[str, str] = os.enviro
 
 async def reasons_not_to_start(config: Config, clock: Clock) -> list[str]:
     """What of our own is unsafe before anything has started, as far as it can be seen now: a broker that is away is
-    waited for. The ledger is judged when it is there; a key file of one creditor is an alarm, and keeps nobody else."""
+    waited for. The ledger and the key files of creditors are judged when the ledger is there."""
     own = [*look_at_files(of_settings(config)), *_look_at_own_certificates(config, clock)]
     if config.amqp is not None:
         own += [finding async for finding in check_broker(config.amqp)]

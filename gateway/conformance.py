@@ -117,7 +117,12 @@ _DEBTOR = (
 
 
 def parcel(
-    link: Link, endpoint: Endpoint, message: Draft, attempt: int = 1, notice_reference: str | None = None
+    link: Link,
+    endpoint: Endpoint,
+    message: Draft,
+    attempt: int = 1,
+    notice_reference: str | None = None,
+    notices: tuple[DeliveryId, ...] = (),
 ) -> Parcel:
     """The attempt that the gateway would make of `message`, rendered by `link`."""
     return Parcel(
@@ -128,6 +133,7 @@ def parcel(
         attempt=attempt,
         body=link.render(message).body,
         notice_reference=notice_reference,
+        notices=notices,
     )
 
 

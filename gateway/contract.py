@@ -197,6 +197,9 @@ class Parcel(Struct, frozen=True):
     body: bytes
     notice_reference: str | None = None
     """The peer's reference (HandedOver.reference) of this dossier's kennisgeving on this channel, if any."""
+    notices: tuple[DeliveryId, ...] = ()
+    """What follows a kennisgeving: our own references of this dossier's kennisgevingen to this creditor on this
+    channel, the newest first. By these a peer may know one of which no `notice_reference` was ever learned."""
 
 
 class OpenDelivery(Struct, frozen=True):

@@ -6,7 +6,7 @@ from pathlib import Path
 from gateway.config import Config
 from gateway.contract import Finding
 from gateway.core.creditor import Creditor
-from gateway.keys import is_open_to_others
+from gateway.keys import is_exposed
 
 SECRETS = frozenset({"sleutel", "sleutels", "antwoord_sleutels", "certificaat_sleutel", "wachtwoord"})
 """Keys of settings under which every channel refers to what is secret."""
@@ -31,8 +31,11 @@ def of_creditors(creditors: Iterable[Creditor]) -> Iterator[str]:
 def look_at_files(references: Iterable[str]) -> list[Finding]:
     """One finding for all that are as they should be, and one for each that anybody on the machine can read."""
     files = sorted({name for kind, _, name in (one.partition(":") for one in references) if kind == "file"})
-    exposed = [name for name in files if _is_exposed(Path(name))]
-    wrong = [Finding(False, f"{name}: anderen kunnen dit geheim lezen (chmod 640)", unsafe=True) for name in exposed]
+    exposed = [name for name in files if _is_exposed_secret(Path(name))]
+    wrong = [
+        Finding(False, f"{name}: anderen kunnen dit geheim lezen of wijzigen (chmod 640)", unsafe=True)
+        for name in exposed
+    ]
     right = len(files) - len(exposed)
     return [*wrong, *[Finding(True, f"sleutelbestanden: {right} niet voor anderen leesbaar")] * bool(right)]
 
@@ -51,10 +54,10 @@ def _within(value: object, *, is_secret: bool = False) -> Iterator[str]:
             return
 
 
-def _is_exposed(path: Path) -> bool:
+def _is_exposed_secret(path: Path) -> bool:
     """What is absent or unreadable is for who needs it to report; a public key is no secret."""
     try:
-        if not is_open_to_others(path):
+        if not is_exposed(path):
             return False
         with path.open("rb") as file:
             return file.read(len(_PUBLIC)) != _PUBLIC

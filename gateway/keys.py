@@ -28,6 +28,11 @@ from gateway.contract import SettingsRefused, read_secret
 
 KEY_BYTES = 32
 _CIPHERS_KEPT = 4096
+_STRANGERS = (
+    (stat.S_IWGRP, stat.S_IXGRP | stat.S_IXOTH),
+    (stat.S_IROTH | stat.S_IWOTH, stat.S_IXOTH),
+)
+"""What may not be done with a key file, and what lets those who would do it pass a directory."""
 
 
 class KeyRefused(SettingsRefused):
@@ -72,24 +77,26 @@ def read_keys(reference: str) -> Keys:
     """
     kind, _, name = reference.partition(":")
     if kind == "file":
-        _refuse_readable_by_others(Path(name))
+        _refuse_exposed(Path(name))
     try:
         return Keys(base64.b64decode(read_secret(reference).strip(), validate=True))
     except binascii.Error as why:
         raise KeyRefused("de sleutel is geen geldige base64") from why
 
 
-def is_open_to_others(path: Path) -> bool:
-    """Whoever is not its owner can change it, or who is not in its group either can do anything with it. Raises
-    OSError."""
-    return bool(path.stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP))
+def is_exposed(path: Path) -> bool:
+    """Others than its owner can change it, or who is not in its group either can read it: its own mode lets them, and
+    they can pass every directory on the way to where it really lies. Raises OSError."""
+    mode, directories = path.stat().st_mode, path.resolve().parents
+    ways_in = [passes for lets, passes in _STRANGERS if mode & lets]
+    return any(all(directory.stat().st_mode & passes for directory in directories) for passes in ways_in)
 
 
-def _refuse_readable_by_others(path: Path) -> None:
+def _refuse_exposed(path: Path) -> None:
     """Absence is for read_secret to report."""
     try:
-        is_open = is_open_to_others(path)
+        exposed = is_exposed(path)
     except OSError:
         return
-    if is_open:
+    if exposed:
         raise KeyRefused(f"anderen kunnen bij {path}: geef alleen de eigenaar en zijn groep leesrecht (chmod 640)")

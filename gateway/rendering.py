@@ -76,6 +76,7 @@ class Rendering:
             attempt=claimed.fence,
             body=body,
             notice_reference=claimed.notice_reference,
+            notices=tuple(DeliveryId(id_) for id_ in claimed.notices),
         )
         return Ready(claimed, parcel, intent, is_in_doubt(claimed))
 

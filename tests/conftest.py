@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, aclosing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NoReturn, Protocol
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -135,6 +136,15 @@ def empty_postgres_url(databases: Databases) -> Iterator[str]:
     name = _new_name()
     yield databases.create_database(name)
     databases.drop_database(name)
+
+
+@pytest.fixture
+def passable_path() -> Iterator[Path]:
+    """As `tmp_path`, but other accounts can come there: pytest's own directories are closed to them."""
+    with TemporaryDirectory(prefix="kennisgeving-test-") as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

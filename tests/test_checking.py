@@ -35,15 +35,19 @@ antwoord_sleutels = ["file:webhook.key"]
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
+    return furnish(tmp_path)
+
+
+def furnish(directory: Path) -> Path:
     """With a key, a register of one creditor that does not listen, and no settings yet."""
-    key = tmp_path / "ledger.key"
+    key = directory / "ledger.key"
     key.write_bytes(base64.b64encode(secrets.token_bytes(32)))
     key.chmod(0o600)
-    webhook = tmp_path / "webhook.key"
+    webhook = directory / "webhook.key"
     webhook.write_text("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
     webhook.chmod(0o640)
-    (tmp_path / "schuldeisers.toml").write_text(ENTRY.format(port=free_port()))
-    return tmp_path
+    (directory / "schuldeisers.toml").write_text(ENTRY.format(port=free_port()))
+    return directory
 
 
 async def findings(directory: Path, ledger: str = "sqlite:///ledger.db", more: str = "") -> list[Finding]:
@@ -86,12 +90,20 @@ async def test_a_wrong_setting_is_all_that_is_told(directory: Path) -> None:
     assert [finding.text.split(":")[0] for finding in found] == ["[http] kleur", "[tempo] lease"]
 
 
-async def test_a_key_that_others_can_read_is_wrong_and_channels_stay_closed(directory: Path) -> None:
+async def test_a_key_that_others_can_read_is_wrong_and_channels_stay_closed(passable_path: Path) -> None:
+    directory = furnish(passable_path)
     (directory / "ledger.key").chmod(0o644)
     found = await findings(directory)
     assert any("anderen kunnen bij" in text for text in wrong(found))
     assert sum("ledger.key: anderen kunnen dit geheim lezen" in text for text in wrong(found)) == 1
     assert [finding.text for finding in found if finding.ok is None] == ["kanalen: zonder sleutel niet te openen"]
+
+
+async def test_a_creditors_key_that_others_can_read_is_wrong(passable_path: Path, tmp_path: Path) -> None:
+    for directory, is_wrong in ((furnish(passable_path), True), (furnish(tmp_path), False)):
+        (directory / "webhook.key").chmod(0o644)
+        texts = wrong(await findings(directory))
+        assert any("webhook.key: anderen kunnen dit geheim lezen" in text for text in texts) is is_wrong
 
 
 async def test_a_wrong_register_is_told_by_creditor_and_key(directory: Path) -> None:

@@ -188,7 +188,7 @@ def test_every_event_in_the_log_is_explained_to_operators() -> None:
 def metric_names() -> set[str]:
     """As Prometheus asks for them: a counter ends in `_total`."""
     signs = Signs(register_loaded=True, consuming=True, loop_lag=0.0, timers_idle=0.0)
-    gauges = Gauges(0, {}, {}, 0, None, None, None, {}, {}, 0, 0)
+    gauges = Gauges(0, {}, {}, {}, 0, None, None, None, {}, {}, 0, 0)
     seen = Seen(0, signs, gauges, True, 0.0, 0, {}, {}, ())
     meters = Meters()
     Metrics(meters, "sqlite", lambda: seen)

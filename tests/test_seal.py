@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.contract import SecretMissing
-from gateway.keys import KeyBroken, KeyRefused, Keys, read_keys
+from gateway.keys import KeyBroken, KeyRefused, Keys, is_exposed, read_keys
 from gateway.seal import SealBroken, Sealer, aad
 
 KEYS = Keys(bytes(range(32)))
@@ -104,9 +104,62 @@ def test_a_key_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o644, 0o602, 0o660])
-def test_a_key_file_that_others_can_reach_is_refused(tmp_path: Path, mode: int) -> None:
+def test_a_key_file_that_others_can_reach_is_refused(passable_path: Path, mode: int) -> None:
     with pytest.raises(KeyRefused, match="chmod"):
-        read_keys(key_file(tmp_path, base64.b64encode(bytes(32)), mode))
+        read_keys(key_file(passable_path, base64.b64encode(bytes(32)), mode))
+
+
+@pytest.mark.parametrize(
+    ("mode", "directories", "exposed"),
+    [
+        (0o644, (0o755, 0o755), True),
+        (0o604, (0o711, 0o701), True),
+        (0o606, (0o777, 0o755), True),
+        (0o602, (0o755, 0o755), True),
+        (0o600, (0o755, 0o755), False),
+        (0o640, (0o755, 0o755), False),
+        (0o660, (0o755, 0o755), True),
+        (0o660, (0o710, 0o750), True),
+        (0o660, (0o701, 0o755), True),
+        (0o660, (0o755, 0o700), False),
+        (0o601, (0o755, 0o755), False),
+        (0o644, (0o700, 0o755), False),
+        (0o644, (0o755, 0o700), False),
+        (0o644, (0o750, 0o755), False),
+        (0o644, (0o754, 0o755), False),
+    ],
+)
+def test_a_file_is_exposed_where_others_can_come_to_it_and_it_lets_them(
+    passable_path: Path, mode: int, directories: tuple[int, int], exposed: bool
+) -> None:
+    inner = passable_path / "een" / "twee"
+    inner.mkdir(parents=True)
+    key_file(inner, b"", mode)
+    inner.chmod(directories[1])
+    inner.parent.chmod(directories[0])
+    assert is_exposed(inner / "ledger.key") is exposed
+
+
+def test_what_counts_is_where_a_file_really_lies(passable_path: Path, tmp_path: Path) -> None:
+    (passable_path / "hier").symlink_to(key_file(tmp_path, b"", 0o644).removeprefix("file:"))
+    (tmp_path / "daar").symlink_to(key_file(passable_path, b"", 0o644).removeprefix("file:"))
+    assert not is_exposed(passable_path / "hier")
+    assert is_exposed(tmp_path / "daar")
+
+
+def test_a_link_that_leads_nowhere_is_an_error_of_the_system(tmp_path: Path) -> None:
+    (tmp_path / "rond").symlink_to("rond")
+    (tmp_path / "weg").symlink_to("nergens")
+    for name in ("rond", "weg"):
+        with pytest.raises(OSError, match=r"rond|weg"):
+            is_exposed(tmp_path / name)
+
+
+def test_a_key_file_in_a_directory_of_ours_alone_is_taken(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    assert read_keys(key_file(tmp_path, base64.b64encode(bytes(range(32))), 0o644)).derive("verp") == KEYS.derive(
+        "verp"
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from datetime import datetime
 from itertools import islice
 from typing import ClassVar
 
+import msgspec
 from yarl import URL
 
 from adapters.cjib import wire
@@ -17,6 +18,7 @@ from gateway.contract import (
     Endpoint,
     Evidence,
     Finding,
+    HandedOver,
     HttpPeer,
     NotAnswered,
     OpenDelivery,
@@ -24,6 +26,7 @@ from gateway.contract import (
     OwnFault,
     Parcel,
     Receive,
+    RefusedForGood,
     Rendition,
     Reply,
     SecretMissing,
@@ -72,22 +75,16 @@ class CjibLink:
         return Rendition(draft.view_json)
 
     async def send(self, parcel: Parcel) -> Outcome:
-        url = wire.target(self._root, parcel)
-        if not isinstance(url, URL):
-            return url
-        reply = await self._ask("POST", url, parcel)
-        return wire.outcome(reply, self._root, parcel, self._now()) if isinstance(reply, Reply) else reply
+        ends = self._ends()
+        addressed = await self._addressed(parcel, ends) if wire.lacks_reference(parcel) else parcel
+        if not isinstance(addressed, Parcel):
+            return addressed
+        reply = await self._ask("POST", wire.target(self._root, addressed), ends, addressed)
+        return wire.outcome(reply, self._root, addressed, self._now()) if isinstance(reply, Reply) else reply
 
     async def resolve(self, parcel: Parcel) -> Outcome | None:
         """A message to an earlier request cannot be asked about: it goes again, under the same key."""
-        if parcel.notice_reference is not None:
-            return None
-        reply = await self._ask("GET", self._question(parcel.delivery))
-        if not isinstance(reply, Reply):
-            return Transient(reply.evidence) if isinstance(reply, Uncertain) else reply
-        if not reply.is_success:
-            return wire.outcome(reply, self._root, parcel, self._now())
-        return wire.resolved(reply, self._root, parcel.delivery)
+        return None if wire.follows(parcel) else await self._look_up(parcel, parcel.delivery, self._ends())
 
     async def collect(self, open_deliveries: Sequence[OpenDelivery], receive: Receive) -> None:
         """Asks about every delivery that is due, `concurrent` at a time; raises PollFailed."""
@@ -109,14 +106,40 @@ class CjibLink:
             return Finding(True, "token_url geeft een token")
         return Finding(False, f"token_url geeft geen token ({token.evidence.code})")
 
+    async def _addressed(self, parcel: Parcel, ends: float) -> Parcel | Outcome:
+        """With the reference of its notice, of which the answer never came: the API is asked by ours."""
+        for notice in parcel.notices:
+            match await self._look_up(parcel, notice, ends):
+                case HandedOver(reference=reference):
+                    return msgspec.structs.replace(parcel, notice_reference=reference)
+                case None:
+                    continue
+                case outcome:
+                    return outcome
+        return RefusedForGood(Evidence("geen_verwijzing"))
+
+    async def _look_up(self, parcel: Parcel, delivery: DeliveryId, ends: float) -> Outcome | None:
+        """What the API knows of a notice by our reference; None: nothing. The question itself is never in doubt."""
+        reply = await self._ask("GET", self._question(delivery), ends)
+        if not isinstance(reply, Reply):
+            return Transient(reply.evidence) if isinstance(reply, Uncertain) else reply
+        if reply.status in _NOTHING_THERE:
+            return None
+        if not reply.is_success:
+            return wire.outcome(reply, self._root, parcel, self._now())
+        return wire.resolved(reply, self._root, delivery)
+
     def _now(self) -> datetime:
         return self._surroundings.now()
 
-    async def _ask(self, method: str, url: URL, parcel: Parcel | None = None) -> Reply | NotAnswered:
-        """One authorised request in the time of one attempt; a refused token is replaced once."""
+    def _ends(self) -> float:
+        """When an attempt that begins now must have ended, on the event loop's own clock."""
+        return _elapsed() + self._surroundings.attempt_timeout
+
+    async def _ask(self, method: str, url: URL, ends: float, parcel: Parcel | None = None) -> Reply | NotAnswered:
+        """One authorised request; a refused token is replaced once."""
         if self._now() > self._certificate_ends:
             return OwnFault(Evidence("certificaat_verlopen"))
-        ends = _elapsed() + self._surroundings.attempt_timeout
         token = await self._tokens.get()
         if not isinstance(token, str):
             return token
@@ -152,7 +175,7 @@ class CjibLink:
 
     async def _read(self, url: URL) -> bytes | None:
         """None where the API knows of no such thing: that one is not answered here, the others are."""
-        reply = await self._ask("GET", url)
+        reply = await self._ask("GET", url, self._ends())
         if isinstance(reply, Reply) and reply.status in _NOTHING_THERE:
             return None
         if not isinstance(reply, Reply) or not reply.is_success or reply.body is None:

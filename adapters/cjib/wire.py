@@ -134,13 +134,19 @@ def _without_body(evidence: Evidence) -> Evidence:
 # -- handing over
 
 
-def target(root: URL, parcel: Parcel) -> URL | RefusedForGood:
+def follows(parcel: Parcel) -> bool:
+    """It goes to an earlier request, and is none itself."""
+    return parcel.soort != "kennisgeving" or parcel.notice_reference is not None
+
+
+def lacks_reference(parcel: Parcel) -> bool:
+    """It goes to an earlier request of which the path is not known."""
+    return follows(parcel) and parcel.notice_reference is None
+
+
+def target(root: URL, parcel: Parcel) -> URL:
     """Where a message is posted: what follows a notice goes to that notice, under the path the API gave it."""
-    if parcel.notice_reference is not None:
-        return at(root, parcel.notice_reference + "/berichten")
-    if parcel.soort == "kennisgeving":
-        return root / REQUESTS
-    return RefusedForGood(Evidence("geen_verwijzing"))
+    return root / REQUESTS if parcel.notice_reference is None else at(root, parcel.notice_reference + "/berichten")
 
 
 def reading(access_token: str) -> dict[str, str]:

@@ -1,11 +1,13 @@
 """`kennisgeving overzicht`."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from cyclopts import Parameter
 from msgspec import Struct
 
 import schemas
@@ -42,47 +44,51 @@ From = Annotated[str | None, option("--van", "Eerste dag (2026-01-31); standaard
 Until = Annotated[str | None, option("--tot", "Laatste dag, die meetelt; standaard vandaag.")]
 Gemeente = Annotated[str | None, option("--gemeente", "Alleen deze gemeente (CBS-code).")]
 CsvFile = Annotated[Path | None, option("--csv", "Schrijf de cijfers ook naar dit CSV-bestand.")]
+F = TypeVar("F", CreditorOverview, GemeenteOverview)
+Sheet = tuple[Sequence[str], Iterable[Sequence[Cell]]]
+"""Names of columns, and the cells of each line."""
 
 
-def creditors(
-    *,
-    first: From = None,
-    last: Until = None,
-    gemeente: Gemeente = None,
-    csv: CsvFile = None,
-    config: ConfigFile = DEFAULT_CONFIG,
-    as_json: AsJson = False,
-) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What both overviews take."""
+
+    first: From = None
+    last: Until = None
+    gemeente: Gemeente = None
+    csv: CsvFile = None
+    config: ConfigFile = DEFAULT_CONFIG
+    as_json: AsJson = False
+
+
+Options = Annotated[Asked, Parameter(name="*")]
+_NOTHING = Asked()
+
+
+def creditors(*, asked: Options = _NOTHING) -> int:
     """The JSON is that of `GET /v1/overzicht/schuldeisers`, of all gemeenten."""
-    over = _period(first, last)
-    found = run(_creditors(settings(config), over, _only(gemeente)))
-    if csv:
-        _write_creditors(csv, found.schuldeisers)
-    if as_json:
-        say_json(found)
-        return 0
-    _show_creditors(found)
-    return 0
+    return _tell(asked, _creditors, _creditor_sheet, _show_creditors)
 
 
-def gemeenten(
-    *,
-    first: From = None,
-    last: Until = None,
-    gemeente: Gemeente = None,
-    csv: CsvFile = None,
-    config: ConfigFile = DEFAULT_CONFIG,
-    as_json: AsJson = False,
-) -> int:
+def gemeenten(*, asked: Options = _NOTHING) -> int:
     """The JSON is that of `GET /v1/overzicht/gemeenten`, of all gemeenten."""
-    over = _period(first, last)
-    found = run(_gemeenten(settings(config), over, _only(gemeente)))
-    if csv:
-        _write(csv, _columns(GemeenteFigures), map(_cells, found.gemeenten))
-    if as_json:
+    return _tell(asked, _gemeenten, _gemeente_sheet, _show_gemeenten)
+
+
+def _tell(
+    asked: Asked,
+    gather: Callable[[Config, Period, list[str] | None], Coroutine[None, None, F]],
+    sheet: Callable[[F], Sheet],
+    show: Callable[[F], None],
+) -> int:
+    over = _period(asked.first, asked.last)
+    found = run(gather(settings(asked.config), over, _only(asked.gemeente)))
+    if asked.csv:
+        _write(asked.csv, *sheet(found))
+    if asked.as_json:
         say_json(found)
-        return 0
-    _show_gemeenten(found)
+    else:
+        show(found)
     return 0
 
 
@@ -196,9 +202,13 @@ _INNER: Mapping[str, type[Struct]] = {"geweigerd": Refusals, "convenant": Adhere
 """What is a record within a record has a column for each of its fields."""
 
 
-def _write_creditors(file: Path, lines: Sequence[CreditorFigures]) -> None:
+def _creditor_sheet(found: CreditorOverview) -> Sheet:
     """With the median in words beside it."""
-    _write(file, [*_columns(CreditorFigures), "mediaan"], ([*_cells(line), _wait(line)] for line in lines))
+    return [*_columns(CreditorFigures), "mediaan"], ([*_cells(line), _wait(line)] for line in found.schuldeisers)
+
+
+def _gemeente_sheet(found: GemeenteOverview) -> Sheet:
+    return _columns(GemeenteFigures), map(_cells, found.gemeenten)
 
 
 def _write(file: Path, columns: Sequence[str], cells: Iterable[Sequence[Cell]]) -> None:

@@ -50,7 +50,8 @@ class Signs(Struct, frozen=True):
     oldest_due: Mapping[Lane, float] = field(default_factory=dict)
     """Of each lane that is behind: how long its oldest delivery has been due."""
     idle: frozenset[Lane] = frozenset()
-    """Lanes that are not held and on which nothing was attempted for as long as STUCK_AFTER."""
+    """Lanes that are for this gateway to work on, are not held, and on which nothing was attempted for as long as
+    STUCK_AFTER."""
 
 
 class Alarm(StrEnum):

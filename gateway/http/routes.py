@@ -49,6 +49,9 @@ class Route(Struct, frozen=True):
     problems: tuple[int, ...] = ()
 
 
+_OF_GEMEENTE = Parameter("gemeente", _GEMEENTE, "CBS-code van vier cijfers")
+_NEXT_PAGE = Parameter("na", UUID, "De waarde van volgende op de vorige bladzijde")
+
 POST_MESSAGE = Route(
     "berichtAanbieden",
     "POST",
@@ -66,9 +69,9 @@ LIST_DOSSIERS = Route(
     "Vraag uw dossiers op, met de bezorgingen",
     {200: "Dossiers"},
     query=(
-        Parameter("gemeente", _GEMEENTE, "CBS-code van vier cijfers"),
+        _OF_GEMEENTE,
         Parameter("dossierkenmerk", _NO_CONTROL, "Uw kenmerk van het dossier"),
-        Parameter("na", UUID, "De waarde van volgende op de vorige bladzijde"),
+        _NEXT_PAGE,
     ),
     problems=(400, 401, 503),
 )
@@ -115,9 +118,9 @@ LIST_PAUSE_REQUESTS = Route(
     "Vraag de pauzeverzoeken voor uw gemeenten op, zonder persoonsgegevens",
     {200: "Pauzeverzoeken"},
     query=(
-        Parameter("gemeente", "(GM)?[0-9]{4}", "CBS-code van vier cijfers"),
+        _OF_GEMEENTE,
         Parameter("open", "(ja|nee)", "ja: alleen wat nog niet is afgehandeld; nee: alleen wat dat wel is"),
-        Parameter("na", UUID, "De waarde van volgende op de vorige bladzijde"),
+        _NEXT_PAGE,
     ),
     problems=(400, 401, 503),
 )

@@ -7,7 +7,7 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, bindparam, func, select
 
 from gateway.core.lifecycle import State
-from gateway.ledger import agenda, outbox
+from gateway.ledger import agenda, lanes, outbox
 from gateway.ledger.queue import Lane
 from gateway.ledger.schema import closed_lane, delivery, message, spool, task
 from gateway.ledger.schema import outbox as outbox_table
@@ -30,6 +30,8 @@ class Gauges(Struct, frozen=True):
     """(channel, state) → how many; ended ones are not counted"""
     due: Mapping[Lane, int]
     """Lanes that are behind, and since when the oldest delivery in each is due."""
+    owners: Mapping[Lane, str]
+    """Whose each lane is; what is absent is nobody's, or the only gateway's."""
     events: int
     oldest_event: int | None
     review_at: int | None
@@ -51,6 +53,7 @@ def look(connection: Connection, now: int) -> Gauges:
         at=now,
         deliveries=_deliveries(connection),
         due=_due(connection, now),
+        owners=lanes.owners(connection),
         events=_count(connection, outbox_table, outbox_table.c.next_at.is_not(None)),
         oldest_event=outbox.next_event_due(connection),
         review_at=review_at,

@@ -63,6 +63,14 @@ def lives(id_: ColumnElement[str]) -> ColumnElement[bool]:
     return select(gateway.c.id).where(gateway.c.id == id_, gateway.c.lease_until > _database_now()).exists()
 
 
+def owners(connection: Connection) -> dict[Lane, str]:
+    """Whose each lane is that a living gateway owns; empty where there is one gateway only."""
+    if connection.dialect.name == "sqlite":
+        return {}
+    rows = connection.execute(select(lane.c.creditor, lane.c.channel, lane.c.owner).where(lives(lane.c.owner)))
+    return {(row.creditor, row.channel): row.owner for row in rows}
+
+
 def share(
     connection: Connection,
     me: str,

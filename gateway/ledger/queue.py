@@ -58,6 +58,8 @@ class Claimed(Struct, frozen=True):
     frozen: bytes | None
     """Sealed rendition for this channel, where one was made before."""
     notice_reference: str | None
+    notices: tuple[str, ...]
+    """Of what follows a kennisgeving: those on the same channel, the newest first."""
     notice_failed: bool
     """The kennisgeving that comes before this message did not reach the creditor."""
 
@@ -158,9 +160,11 @@ def claim_and_look(
 
 
 def _claimed(row: Any, notices: "_Notices") -> Claimed:
-    """`row` has the fields of Claimed in their order, but for the last two."""
-    follows = row.soort != "kennisgeving"
-    fields = (*row, notices.reference(row) if follows else None, follows and not notices.told(row))
+    """`row` has the fields of Claimed in their order, but for the last three."""
+    if row.soort == "kennisgeving":
+        fields = (*row, None, (), False)
+    else:
+        fields = (*row, notices.reference(row), notices.ids(row), not notices.told(row))
     return Claimed(*fields)
 
 
@@ -191,13 +195,18 @@ class _Notices:
         self._rows = list(rows)
 
     def reference(self, of: Any) -> str | None:
-        found = (row.reference for row in self._of(of) if row.channel == of.channel)
-        return next((reference for reference in found if reference), None)
+        return next((row.reference for row in self._on_channel(of) if row.reference), None)
+
+    def ids(self, of: Any) -> tuple[str, ...]:
+        return tuple(row.id for row in self._on_channel(of))
 
     def told(self, of: Any) -> bool:
         """A withdrawal that was let go is for whoever may have got what it withdraws (core/agenda.py saw to it)."""
         enough = TOLD | {State.WITHDRAWN} if of.soort == "intrekking" else TOLD
         return any((row.stands or row.state) in enough for row in self._of(of))
+
+    def _on_channel(self, of: Any) -> Iterable[Any]:
+        return (row for row in self._of(of) if row.channel == of.channel)
 
     def _of(self, of: Any) -> Iterable[Any]:
         """Those to the same creditor in the same part, for itself or for another."""
@@ -211,6 +220,7 @@ def _notices(connection: Connection, dossiers: Collection[str]) -> _Notices:
     return _Notices(
         connection.execute(
             select(
+                delivery.c.id,
                 delivery.c.dossier_id,
                 delivery.c.creditor,
                 delivery.c.agent_for,

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from gateway.clock import Clock
 from gateway.conformance import LOOPBACK, Conformance, draft, parcel, surroundings
 from gateway.contract import (
     DeliveryId,
+    Draft,
     Endpoint,
     Evidence,
     HandedOver,
@@ -257,11 +260,20 @@ def test_a_request_that_is_gone_does_not_close_the_api() -> None:
     assert wire.outcome(reply(410), ROOT, message("voortgang", PATH), NOW) == RefusedForGood(Evidence("410"))
 
 
-def test_what_follows_a_notice_needs_the_notice() -> None:
-    assert wire.target(ROOT, message("voortgang")) == RefusedForGood(Evidence("geen_verwijzing"))
+def test_what_follows_a_notice_goes_to_that_notice() -> None:
+    assert wire.lacks_reference(message("voortgang"))
+    assert not wire.lacks_reference(message("voortgang", PATH))
+    assert not wire.lacks_reference(message())
     assert wire.target(ROOT, message("voortgang", PATH)) == URL(f"https://api.example{PATH}/berichten")
     assert wire.target(ROOT, message("kennisgeving", PATH)) == URL(f"https://api.example{PATH}/berichten")
     assert wire.target(ROOT, message()) == URL("https://api.example/cjib/v1/stabilisatieverzoeken")
+
+
+def progress() -> Draft:
+    """A voortgang."""
+    made = draft()
+    view = msgspec.structs.replace(made.view, soort="voortgang", fase="stabilisatie_loopt")
+    return msgspec.structs.replace(made, view_json=msgspec.json.encode(view))
 
 
 async def test_a_later_message_goes_to_its_notice_and_keeps_that_reference(
@@ -269,15 +281,79 @@ async def test_a_later_message_goes_to_its_notice_and_keeps_that_reference(
 ) -> None:
     first = await link.send(parcel(link, endpoint, draft()))
     assert isinstance(first, HandedOver)
-    progress = draft()
-    view = msgspec.structs.replace(progress.view, soort="voortgang", fase="stabilisatie_loopt")
-    progress = msgspec.structs.replace(progress, view_json=msgspec.json.encode(view))
-    later = parcel(link, endpoint, progress, notice_reference=first.reference)
+    later = parcel(link, endpoint, progress(), notice_reference=first.reference)
     second = await link.send(later)
     assert isinstance(second, HandedOver)
     assert (second.proof, second.reference, second.answer) == (Proof.RECEIVED, first.reference, None)
     assert await link.resolve(later) is None
     assert len(creditor.received(later.delivery)) == 1
+
+
+async def test_a_notice_of_which_the_answer_was_lost_is_found_by_our_own_reference(
+    creditor: CjibCreditor, endpoint: Endpoint, link: CjibLink
+) -> None:
+    sent, never_arrived = parcel(link, endpoint, draft()), DeliveryId("0198f0c2-7d1e-7b52-9a41-3f6a1c5d2c01")
+    async with creditor.drops_reply():
+        assert code(await link.send(sent)) == "Uncertain verbroken"
+    later = parcel(link, endpoint, progress(), notices=(never_arrived, sent.delivery))
+    assert await link.resolve(later) is None
+    outcomes = [await link.send(later) for _ in range(2)]
+    assert [code(outcome) for outcome in outcomes] == ["HandedOver 201"] * 2
+    known = await link.resolve(sent)
+    assert isinstance(known, HandedOver)
+    assert {getattr(outcome, "reference", None) for outcome in outcomes} == {known.reference}
+    assert {seen.digest for seen in creditor.received(later.delivery)} == {sha256(later.body).hexdigest()}
+    assert len(creditor.received(sent.delivery)) == 1
+
+
+@pytest.mark.parametrize("notices", [(), (DeliveryId("0198f0c2-7d1e-7b52-9a41-3f6a1c5d2c01"),)])
+async def test_what_follows_a_notice_that_the_api_does_not_know_is_refused_for_good(
+    creditor: CjibCreditor, endpoint: Endpoint, link: CjibLink, notices: tuple[DeliveryId, ...]
+) -> None:
+    later = parcel(link, endpoint, progress(), notices=notices)
+    assert await link.send(later) == RefusedForGood(Evidence("geen_verwijzing"))
+    assert creditor.received(later.delivery) == []
+
+
+class Taciturn(CjibCreditor):
+    """Its faults are for who asks, not for who hands over."""
+
+    def is_delivery(self, request: web.BaseRequest) -> bool:
+        return request.method == "GET"
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (lambda api: api.answers_with(503), "Transient 503"),
+        (lambda api: api.answers_with(429, {"Retry-After": "9"}), "Transient 429"),
+        (lambda api: api.answers_with(200, body=b"<html>"), "Transient onleesbaar"),
+        (lambda api: api.answers_with(401), "OwnFault 401"),
+        (lambda api: api.answers_with(404), "RefusedForGood geen_verwijzing"),
+        (lambda api: api.drops_reply(), "Transient verbroken"),
+        (lambda api: api.hangs(), "Transient timeout"),
+        (lambda api: api.is_down(), "Transient verbinding"),
+    ],
+)
+async def test_an_api_that_cannot_be_asked_after_the_notice_now_is_asked_again(
+    tmp_path: Path,
+    authority: Authority,
+    server_certificate: Issued,
+    client: Issued,
+    fault: Callable[[CjibCreditor], AbstractAsyncContextManager[None]],
+    expected: str,
+) -> None:
+    async with Taciturn(tmp_path, server_certificate, authority.certificate) as creditor:
+        endpoint = Endpoint("cjib", "CJIB", creditor.add("cjib", client), 8, LOOPBACK, f"file:{authority.certificate}")
+        link = Cjib(surroundings()).link(endpoint)
+        sent = parcel(link, endpoint, draft())
+        await link.send(sent)
+        later = parcel(link, endpoint, progress(), notices=(sent.delivery,))
+        async with fault(creditor):
+            assert code(await link.send(later)) == expected
+        assert creditor.received(later.delivery) == []
+        assert code(await link.send(later)) == "HandedOver 201"
+        await link.aclose()
 
 
 async def test_a_key_used_for_another_body_is_refused(endpoint: Endpoint, link: CjibLink) -> None:

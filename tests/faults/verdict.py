@@ -210,12 +210,16 @@ def _nothing_left(books: Books, _: Witness) -> tuple[int, Iterable[str]]:
     return len(books.deliveries), waiting
 
 
-def _none_failed(books: Books, _: Witness) -> tuple[int, Iterable[str]]:
+def _none_failed(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
     """Every creditor of the campaign takes what it gets, sooner or later. One thing is for a person: a withdrawal to an
-    API of which nobody learned by what name it knows the notice, because the gateway was killed before the reply."""
+    API that never saw the notice, because the gateway was killed when it was about to send it."""
+    saw = [books.deliveries[one.delivery] for one in witness.seen if one.delivery in books.deliveries]
+    told = {(one.dossier_id, one.creditor) for one in saw if one.soort == "kennisgeving"}
     failed = [(id_, one) for id_, one in books.deliveries.items() if one.state == State.FAILED]
     return len(books.deliveries), [
-        id_ for id_, one in failed if not (one.soort == "intrekking" and one.creditor in CJIB)
+        id_
+        for id_, one in failed
+        if (one.dossier_id, one.creditor) in told or one.soort != "intrekking" or one.creditor not in CJIB
     ]
 
 

@@ -22,12 +22,9 @@ def sqlite_url(tmp_path: Path) -> str:
 
 def _seen(town: Town, creditor: str) -> list[str]:
     """What this creditor took and found in order, in the order in which it came."""
-    assert town.sftp is not None
-    assert town.mail is not None
-    assert town.cjib is not None
-    desks: dict[str, Any] = {"energie": town.webhooks.get("energie"), "zorg": town.sftp, "winkel": town.mail}
-    journal = desks.get(creditor, town.cjib).journal
-    return [receipt.soort for receipt in journal.receipts if receipt.creditor == creditor]
+    webhook = town.webhooks.get("energie")
+    desks: dict[str, Any] = {"energie": webhook, "zorg": town.sftp, "winkel": town.mail, "cjib": town.cjib}
+    return [receipt.soort for receipt in desks[creditor].journal.receipts if receipt.creditor == creditor]
 
 
 async def _have(town: Town, soort: str, *creditors: str) -> None:
@@ -52,6 +49,27 @@ async def _a_month_passes(town: Town) -> None:
 
     await town.ledger.run(age)
     town.gateway.timers.wake()
+
+
+async def test_an_api_that_told_nobody_what_it_calls_a_notice_gets_the_withdrawal_all_the_same(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    """It took the notice, its reply was lost, and before it could be asked the notice was withdrawn."""
+    slow = {"eerste_herhaling": "1 uur", "hoogste_herhaling": "1 uur"}
+    async with running(tmp_path, sqlite_url, [neighbour("cjib", "cjib")], tempo=slow) as town:
+        assert town.cjib is not None
+        async with town.cjib.drops_reply():
+            await town.send(notice("SHV-1", 1, "cjib"))
+            (attempt,) = await town.try_out("cjib")
+        assert attempt.outcome == "onzeker"
+        await town.send(withdrawal())
+        await _have(town, "intrekking", "cjib")
+        first, last = await town.deliveries()
+        assert (first.soort, first.state, first.reference) == ("kennisgeving", "ingetrokken", None)
+        (case,) = town.cjib.cases("cjib")
+        assert [(case.kenmerk, [view["soort"] for view in case.messages])] == [(first.id, ["intrekking"])]
+        assert last.reference.endswith(case.id)
+        assert await town.tasks() == []
 
 
 async def test_the_whole_story_reaches_every_channel_in_order(sqlite_url: str, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +23,8 @@ from gateway.certificates import certificates
 from gateway.config import Config, read_config
 from gateway.core import health
 from gateway.core.health import STUCK_AFTER
+from gateway.core.spread import spread
+from gateway.ledger import lanes
 from gateway.ledger.engine import Ledger
 from gateway.log import configure
 from gateway.pki import Authority, make_dev_pki
@@ -284,12 +286,13 @@ class Ticking(StandingClock):
 @asynccontextmanager
 async def watching(desk: Desk, ledger_url: str, **sources: Any) -> AsyncIterator[Watch]:
     """A watch over a desk's ledger, at which a test looks itself."""
-    given: dict[str, Callable[..., Any] | None] = {
+    given: dict[str, Any] = {
         "register": lambda: desk.links.register,
         "consuming": None,
         "timers_idle": lambda: 0.0,
         "held": tuple,
         "running": tuple,
+        "me": "ik",
         "attempted_at": lambda _lane: 0,
         "certificates": list,
     }
@@ -313,6 +316,25 @@ async def test_what_is_due_and_not_attempted_is_an_alarm_unless_its_lane_is_held
             assert one.told()["oudste_bezorging"] == pytest.approx(STUCK_AFTER + 5, abs=1)
             assert lines.of("events_stuck")
             assert await one.reasons_not_ready() == []
+
+
+async def test_another_gateways_lanes_are_for_that_one_to_report(postgres_url: str, lines: Lines) -> None:
+    async with open_desk(postgres_url, Ticking()) as desk, watching(desk, postgres_url) as one:
+
+        async def stuck_after(seconds: float) -> list[str]:
+            desk.clock.at += int(seconds * SECOND)
+            await one.round()
+            return [line["schuldeiser"] for line in lines.of("deliveries_stuck")]
+
+        await desk.send(notice("SHV-1"))
+        await desk.ledger.run(lanes.share, "ander", 60.0, [("energie", "webhook")], (), spread)
+        assert await stuck_after(0) == []
+        assert await stuck_after(STUCK_AFTER + 5) == ["zorg"]  # nobody's
+        assert one.told()["oudste_bezorging"] == pytest.approx(STUCK_AFTER + 5, abs=1)
+        await desk.ledger.run(lanes.leave, "ander")
+        await desk.ledger.run(lanes.share, "ik", 60.0, (), (), spread)
+        assert await stuck_after(60) == ["zorg"]  # energie was only just taken over
+        assert await stuck_after(STUCK_AFTER + 5) == ["zorg", "energie"]
 
 
 async def test_what_was_attempted_lately_is_no_alarm(ledger_url: str, lines: Lines) -> None:

@@ -15,13 +15,16 @@ from threading import Timer
 import aio_pika
 import pytest
 
+from gateway import app
 from gateway.__main__ import run
-from gateway.app import Gateway
+from gateway.app import Gateway, apply_register
 from gateway.broker_check import check_broker
+from gateway.clock import Clock
 from gateway.config import AmqpSettings
 from gateway.core import lane
 from gateway.ledger.durability import judge_postgresql, judge_sqlite
 from gateway.pki import Authority
+from gateway.register import read_register
 from tests.conftest import Broker
 from tests.documents import ROOT
 from tests.flow.desk import notice
@@ -89,8 +92,8 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Place:
-    return Place(tmp_path, capsys)
+def place(passable_path: Path, capsys: pytest.CaptureFixture[str]) -> Place:
+    return Place(passable_path, capsys)
 
 
 def an_open_ledger_key(place: Place) -> None:
@@ -99,6 +102,7 @@ def an_open_ledger_key(place: Place) -> None:
 
 def an_open_tls_key(place: Place) -> None:
     _listens_with(place, days=30)
+    (place.path / "certs").chmod(0o755)
     (place.path / "certs" / "web.key").chmod(0o604)
 
 
@@ -106,6 +110,10 @@ def an_open_password(place: Place) -> None:
     place.write("relais", "geheim")
     (place.path / "relais").chmod(0o644)
     place.more = '[email]\nrelais = "smtp://127.0.0.1:1"\nafzender = "a@b.example"\nwachtwoord = "file:relais"\n'
+
+
+def an_open_key_of_a_creditor(place: Place) -> None:
+    (place.path / "webhook.key").chmod(0o644)
 
 
 def an_expired_certificate(place: Place) -> None:
@@ -146,6 +154,7 @@ def _listens_with(place: Place, days: float, starts: float = 0) -> None:
         (an_open_ledger_key, "ledger.key: anderen kunnen dit geheim lezen"),
         (an_open_tls_key, "web.key: anderen kunnen dit geheim lezen"),
         (an_open_password, "relais: anderen kunnen dit geheim lezen"),
+        (an_open_key_of_a_creditor, "webhook.key: anderen kunnen dit geheim lezen"),
         (an_expired_certificate, "web.pem is verlopen op"),
         (a_certificate_of_tomorrow, "web.pem geldt pas vanaf"),
         (an_expired_signature, "smime.pem is verlopen op"),
@@ -163,10 +172,23 @@ def test_what_is_unsafe_is_not_started(place: Place, mistake: Callable[[Place], 
 
 def test_every_reason_is_told_at_once(place: Place) -> None:
     an_expired_certificate(place)
+    (place.path / "certs").chmod(0o755)
     (place.path / "certs" / "web.key").chmod(0o604)
     an_open_ledger_key(place)
     assert len(place.refusals()) == 3
     assert not (place.path / "ledger.db").exists()
+
+
+def test_a_creditors_open_key_is_as_bad_in_a_register_that_was_in_force_before(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    an_open_key_of_a_creditor(place)
+    (refusal,) = place.refusals()
+    config = ["--config", str(place.path / "gateway.toml")]
+    assert run(["schuldeisers", "list", "--json", *config]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert run(["schuldeisers", "apply", *config]) == 0
+    assert place.refusals() == [refusal]
 
 
 def test_a_database_that_does_not_wait_for_its_disk_is_not_started_on(place: Place, empty_postgres_url: str) -> None:
@@ -320,19 +342,47 @@ def test_no_setting_turns_verification_off(place: Place, table: str, key: str) -
     assert any(f"{key}: onbekend" in refusal for refusal in place.refusals())
 
 
-async def test_a_creditors_key_that_others_can_read_is_an_alarm_and_stops_nobody(
+def _expose_webhook_keys(directory: Path) -> int:
+    keys = [key for key in (directory / "webhook").iterdir() if key.read_bytes().startswith(b"whsec_")]
+    for key in keys:
+        key.parent.chmod(0o755)
+        key.chmod(0o644)
+    return len(keys)
+
+
+async def test_a_register_with_a_key_that_others_can_read_is_an_alarm_and_stops_nobody(
+    passable_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(app, "REGISTER_EVERY", 0.1)
+    ledger = f"sqlite:///{passable_path / 'ledger.db'}"
+    async with running(passable_path, ledger, [neighbour("energie")]) as town:
+        exposed = _expose_webhook_keys(passable_path)
+        register = (passable_path / "schuldeisers.toml").read_text()
+        (passable_path / "schuldeisers.toml").write_text(register.replace("energie B.V.", "Energie Anders B.V."))
+        await apply_register(town.ledger, Clock(), read_register(passable_path / "schuldeisers.toml"))
+
+        async def is_in_force() -> bool:
+            return town.gateway.links.register.by_id["energie"].name == "Energie Anders B.V."
+
+        await town.until(is_in_force)
+        await town.send(notice("SHV-1", 1, "energie"))
+        await town.reach("afgeleverd", "energie")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    alarms = [line["melding"] for line in lines if line["event"] == "key_exposed"]
+    assert len(alarms) == exposed == 2
+    assert all("anderen kunnen dit geheim lezen" in text for text in alarms)
+
+
+async def test_a_creditors_key_with_an_open_mode_where_nobody_else_can_come_is_started_with(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    tmp_path.chmod(0o700)
+
     def expose(_: Gateway) -> None:
-        for key in (tmp_path / "webhook").rglob("*"):
-            if key.is_file() and key.read_bytes().startswith(b"whsec_"):
-                key.chmod(0o644)
+        assert _expose_webhook_keys(tmp_path) == 2
 
     ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
     async with running(tmp_path, ledger, [neighbour("energie")], change=expose) as town:
         await town.send(notice("SHV-1", 1, "energie"))
         await town.reach("afgeleverd", "energie")
-    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    exposed = [line["melding"] for line in lines if line["event"] == "key_exposed"]
-    assert exposed
-    assert all("anderen kunnen dit geheim lezen" in text for text in exposed)
+    assert "key_exposed" not in capsys.readouterr().err

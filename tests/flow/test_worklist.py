@@ -1,26 +1,22 @@
 """`kennisgeving werkbak`, on both engines: what people see, what programs get, and what is on record afterwards."""
 
-import asyncio
 import json
 import os
 import pwd
 import shlex
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, insert
 
-from gateway.__main__ import run
 from gateway.core.lifecycle import State
 from gateway.core.task import GUIDES, TaskKind
 from gateway.ids import uuid7
-from gateway.ledger.engine import Ledger
 from gateway.ledger.schema import delivery, dossier
 from gateway.ledger.tasks import Task, add_tasks, close_tasks
 from gateway.ledger.upgrade import upgrade
+from tests.flow.terminal import Terminal
 
 NOW = 1_800_000_000_000_000
 """15-01-2027 09:00 in Amsterdam."""
@@ -29,19 +25,11 @@ DOSSIER, DELIVERY = uuid7(NOW), uuid7(NOW)
 ME = pwd.getpwuid(os.getuid()).pw_name
 
 
-@dataclass
-class Worklist:
+class Worklist(Terminal):
     """A ledger with tasks, and the commands on it."""
 
-    url: str
-    capsys: pytest.CaptureFixture[str]
-
     def given(self, *words: str) -> tuple[int, str, str]:
-        """Exit code, standard output, standard error."""
-        self.capsys.readouterr()
-        code = run(["werkbak", *words])
-        shown = self.capsys.readouterr()
-        return code, shown.out, shown.err
+        return super().given("werkbak", *words)
 
     def records(self, *words: str) -> Any:
         code, output, _ = self.given(*words, "--json")
@@ -54,36 +42,16 @@ class Worklist:
     def add(self, kind: TaskKind = TaskKind.ANSWER_OVERDUE, **about: Any) -> str:
         about = {"gemeente": "0363", "dossier_id": DOSSIER, "delivery_id": DELIVERY, "creditor": "energie"} | about
         wanted = Task(id=uuid7(NOW), soort=kind, created_at=NOW, detail=GUIDES[kind].detail, **about)
-        self.within(lambda ledger: ledger.run(add_tasks, [wanted]))
+        self.ledger(add_tasks, [wanted])
         return wanted.id
-
-    def within(self, work: Callable[[Ledger], Awaitable[None]]) -> None:
-        async def opened() -> None:
-            ledger = Ledger(self.url)
-            await work(ledger)
-            await ledger.aclose()
-
-        asyncio.run(opened())
 
 
 @pytest.fixture
 def worklist(
     ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Worklist:
-    (tmp_path / "ledger.key").write_bytes(b"")
-    (tmp_path / "schuldeisers.toml").write_text("")
-    (tmp_path / "gateway.toml").write_text(f"""
-[ledger]
-url = "{ledger_url}"
-sleutel = "file:ledger.key"
-[http]
-luister = "127.0.0.1:8080"
-[register]
-bestand = "schuldeisers.toml"
-""")
-    monkeypatch.chdir(tmp_path)
-    made = Worklist(ledger_url, capsys)
-    made.within(lambda ledger: ledger.run(_fill))
+    made = Worklist(tmp_path, ledger_url, monkeypatch, capsys)
+    made.ledger(_fill)
     return made
 
 
@@ -213,9 +181,7 @@ def test_what_was_done_by_whom_and_why_stays_on_record(worklist: Worklist) -> No
 @pytest.mark.parametrize("words", [["done", "--reden", "nog eens"], ["assign", "Noor"]], ids=" ".join)
 def test_what_is_closed_already_or_unknown_is_a_failure_that_says_so(worklist: Worklist, words: list[str]) -> None:
     task = worklist.add()
-    worklist.within(
-        lambda ledger: ledger.run(close_tasks, [(DELIVERY, TaskKind.ANSWER_OVERDUE, "er kwam een antwoord")], NOW)
-    )
+    worklist.ledger(close_tasks, [(DELIVERY, TaskKind.ANSWER_OVERDUE, "er kwam een antwoord")], NOW)
     before = worklist.records("show", task)
     command, *more = words
     code, output, errors = worklist.given(command, task, *more)

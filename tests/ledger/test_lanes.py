@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, select
@@ -52,6 +53,22 @@ async def test_how_a_lane_stands_is_kept_and_replaced(ledger: Ledger) -> None:
     await ledger.run(lanes.keep_rests, {LANES[1]: held})
     assert await ledger.run(lanes.rests) == {LANES[0]: held, LANES[1]: held}
     assert (dead.window.is_alive, dead.window.dead_until, held.window.is_alive) == (False, NOW + 10, True)
+
+
+async def test_a_lane_is_whose_it_is_as_long_as_that_gateway_lives(shared: Ledger) -> None:
+    await look(shared, "a", [LANES[0]])
+    await look(shared, "a", [LANES[1]], lease=SHORT)
+    assert await shared.run(lanes.owners) == dict.fromkeys(LANES[:2], "a")
+    await asyncio.sleep(SHORT)
+    assert await shared.run(lanes.owners) == {}
+
+
+async def test_the_only_gateway_that_there_is_owns_every_lane_unsaid(tmp_path: Path) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    await ledger.run(upgrade)
+    await ledger.run(lanes.keep_rests, {LANE: Rest(held_until=NOW + 5)})
+    assert await ledger.run(lanes.owners) == {}
+    await ledger.aclose()
 
 
 async def test_a_new_owner_finds_how_the_lane_stands(shared: Ledger) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Integer, cast, insert, select, update
 
 from gateway.core.lane import BLOCKS_AT_MOST, Decision
 from gateway.core.lifecycle import Happening, State
@@ -277,6 +277,20 @@ async def _withdraw_notice(ledger: Ledger, state: State) -> list[Claimed]:
 async def test_a_withdrawal_goes_to_who_may_have_got_what_was_withdrawn_on_its_way(ledger: Ledger) -> None:
     (claimed,) = await _withdraw_notice(ledger, State.WITHDRAWN)
     assert (claimed.id, claimed.notice_failed) == ("2", False)
+
+
+async def test_what_follows_a_notice_names_the_notices_that_went_the_same_way(ledger: Ledger) -> None:
+    def put(connection: Connection) -> None:
+        _put(connection, "1", "2", "3", "4", state=State.DELIVERED)
+        versions = {"versie": cast(delivery.c.id, Integer), "next_action_at": None}
+        connection.execute(update(delivery).values(versions))
+        connection.execute(update(delivery).where(delivery.c.id == "3").values(channel="email"))
+        connection.execute(update(delivery).where(delivery.c.id == "4").values(agent_for="zorg"))
+        _put(connection, "5", soort="voortgang")
+
+    await ledger.run(put)
+    (claimed,) = await _claim(ledger)
+    assert (claimed.id, claimed.notices, claimed.notice_reference) == ("5", ("2", "1"), None)
 
 
 async def test_a_withdrawal_of_what_never_reached_its_creditor_is_not_attempted(ledger: Ledger) -> None:
