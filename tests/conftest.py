@@ -119,14 +119,17 @@ def postgres_url(ledgers: "Ledgers") -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def sqlite_url(current_file: Path, tmp_path: Path) -> str:
+    """An SQLite file `tmp_path / ledger.db` with the ledger's schema and nothing in it."""
+    return f"sqlite:///{shutil.copy(current_file, tmp_path / 'ledger.db')}"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def ledger_url(request: pytest.FixtureRequest) -> str:
     """A database with the ledger's schema and nothing in it, of this test alone; every test that asks runs on both
     engines."""
-    if request.param == "sqlite":
-        file = shutil.copy(request.getfixturevalue("current_file"), tmp_path / "ledger.db")
-        return f"sqlite:///{file}"
-    url: str = request.getfixturevalue("postgres_url")
+    url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
     return url
 
 

@@ -29,11 +29,6 @@ def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
-
-
-@pytest.fixture
 def creditors() -> list[Neighbour]:
     return [neighbour("energie"), neighbour("zorg")]
 

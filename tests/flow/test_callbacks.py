@@ -24,9 +24,9 @@ async def house(ledger_url: str, tmp_path: Path) -> AsyncIterator[House]:
 
 
 @pytest.fixture
-async def small(tmp_path: Path) -> AsyncIterator[House]:
+async def small(sqlite_url: str, tmp_path: Path) -> AsyncIterator[House]:
     """On SQLite only, for what the engine cannot change."""
-    async with open_doors(f"sqlite:///{tmp_path / 'ledger.db'}", tmp_path) as made:
+    async with open_doors(sqlite_url, tmp_path) as made:
         yield made
 
 

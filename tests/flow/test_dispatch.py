@@ -30,11 +30,6 @@ NEXT_REGISTER = 0.1
 """Seconds between two looks at the register, in a test that changes it."""
 
 
-@pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
-
-
 def notices(number: int, *creditors: str) -> list[dict[str, Any]]:
     """Kennisgevingen of so many dossiers, each for the same creditors."""
     return [notice(f"SHV-{nr}", 1, *creditors) for nr in range(number)]

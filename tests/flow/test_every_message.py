@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
 from sqlalchemy import Connection, update
 
 from gateway.ledger.schema import delivery, dossier
@@ -13,11 +12,6 @@ from tests.flow.running import Town, neighbour, running
 MONTH = 31 * 24 * 3600 * 1_000_000
 CHANNELS = {"energie": "webhook", "zorg": "sftp", "winkel": "email", "cjib": "cjib"}
 STORY = ["kennisgeving", "herinnering", "voortgang", "verlenging", "beeindiging", "intrekking"]
-
-
-@pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
 
 
 def _seen(town: Town, creditor: str) -> list[str]:

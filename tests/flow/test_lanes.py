@@ -19,11 +19,6 @@ from tests.flow.test_dispatch import NEXT_REGISTER, colleague, notices, say
 CALM = {"eerste_herhaling": "0.5 s", "hoogste_herhaling": "1 s", "lease": "1 s"}
 
 
-@pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
-
-
 async def lane_dies(town: Town, creditor: str) -> None:
     async def is_dead() -> bool:
         return any(row.creditor == creditor and row.deaths for row in await town.rows(schema.lane))

@@ -18,11 +18,6 @@ from tests.flow.running import Town, neighbour, running
 SOON = "0.3 s"
 
 
-@pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
-
-
 def overlapping(attempts: Sequence[Any]) -> list[tuple[Any, Any]]:
     """Attempts on one delivery of which one began before the one before it had ended."""
     pairs = pairwise(attempts)

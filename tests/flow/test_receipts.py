@@ -27,11 +27,6 @@ PAUSE = {"soort": "pauze_ingesteld", "totEnMet": "2027-07-22"}
 UNKNOWN = {"soort": "klant_onbekend"}
 
 
-@pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
-
-
 def said(row: Row[Any], answer: object = None, source: str = "s-1", creditor: str | None = "energie") -> Inbound:
     """An answer about a delivery; None: a receipt."""
     raw = json.dumps({"over": row.id, "antwoord": answer}).encode()

@@ -17,12 +17,6 @@ from gateway.ledger import schema
 from tests.flow.desk import notice, progress
 from tests.flow.running import Neighbour, Town, neighbour, running
 
-
-@pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
-
-
 CREDITORS = ("energie", "zorg", "cjib", "bank")
 CHANNELS = {"energie": "webhook", "zorg": "sftp", "cjib": "cjib", "bank": "email"}
 

@@ -45,11 +45,6 @@ class Clerk:
         return await self.told(*words, "--uitvoeren", "--reden", "storing voorbij")
 
 
-@pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
-
-
 async def keeps_to_the_table(town: Town) -> None:
     """Every change of state on record is one that the table has."""
     for row in await town.rows(schema.transition):

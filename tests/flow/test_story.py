@@ -3,7 +3,6 @@
 from io import StringIO
 from typing import Any
 
-import pytest
 from rich.console import Console
 
 from gateway.cli.timeline import Look, read_stories, timeline
@@ -71,11 +70,6 @@ def _lines(page: str, creditor: str) -> list[str]:
     return [
         line[:16] + line[19:] if line[2:3] == "-" else line for line in lines[at + 1 : min(ends, default=len(lines))]
     ]
-
-
-@pytest.fixture
-def sqlite_url(tmp_path: Any) -> str:
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
 
 
 async def _first_weeks(calendar: Calendar) -> None:
