@@ -375,8 +375,3 @@ async def test_a_certificate_is_pointed_out_at_30_14_and_3_days_and_then_daily(
         told = lines.of("certificate_expires")
         assert [round(line["dagen"] - 0.5) for line in told] == [29, 13, 2, 1, 0, -1, -2]
         assert {(line["level"], line["instelling"]) for line in told} == {("error", "http.certificaat")}
-
-
-@pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
