@@ -303,10 +303,11 @@ def still_held(connection: Connection, id_: str, fence: int) -> bool:
 
 
 def renew(connection: Connection, ids: Sequence[str], owner: str, lease_until: int) -> None:
-    """Extend the lease of these claims, where they are still this gateway's."""
+    """Extend the lease of these claims, where they are still this gateway's. One that is locked is passed by: nobody
+    can claim it now, and who has locked it (a gateway that stands still, perhaps) must not keep the others from it."""
     mine = (delivery.c.state == State.BUSY) & (delivery.c.owner == owner)
-    in_order = select(delivery.c.id).where(among(delivery.c.id, ids), mine).order_by(delivery.c.id).with_for_update()
-    held = list(connection.execute(in_order).scalars())
+    query = select(delivery.c.id).where(among(delivery.c.id, ids), mine).with_for_update(skip_locked=True)
+    held = list(connection.execute(query).scalars())
     connection.execute(update(delivery).where(among(delivery.c.id, held)).values(next_action_at=lease_until))
 
 

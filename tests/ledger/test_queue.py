@@ -1,7 +1,10 @@
 """The queue of work, on both engines."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
+import asyncpg
 import pytest
 from sqlalchemy import Connection, Integer, cast, insert, select, update
 
@@ -209,6 +212,25 @@ async def test_in_a_lane_that_rests_only_what_is_overdue_is_claimed(ledger: Ledg
 
     assert await overdue(0) == {"over", "blocks"}
     assert await overdue(NOW - 100) == {"over", "blocks", "next-channel", "patient"}
+
+
+async def test_a_lease_is_renewed_of_what_is_held_and_nobody_waits_for_what_another_has_locked(
+    postgres_url: str,
+) -> None:
+    """Another gateway that stands still in the middle of a transaction would else cost this one all its claims."""
+    stands_still = await asyncpg.connect(postgres_url)
+    async with aclosing(Ledger(postgres_url)) as ledger, asyncio.timeout(10):
+        await ledger.run(_put, "x", "y", "z")
+        claims = await _claim(ledger)
+        await _freeze(ledger, *claims)
+        await _settle(ledger, claims[2])
+        async with stands_still.transaction():
+            await stands_still.execute("SELECT FROM delivery WHERE id = 'x' FOR UPDATE")
+            await ledger.run(queue.renew, ["x", "y", "z"], "a", LEASE + 5)
+        assert [(await _row(ledger, id_))[2] for id_ in "xyz"] == [LEASE, LEASE + 5, None]
+        await ledger.run(queue.renew, ["x", "y", "z"], "b", LEASE + 9)
+        assert [(await _row(ledger, id_))[2] for id_ in "xyz"] == [LEASE, LEASE + 5, None]
+    await stands_still.close()
 
 
 async def test_what_is_given_back_in_doubt_stays_in_doubt(ledger: Ledger) -> None:

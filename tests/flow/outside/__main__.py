@@ -46,6 +46,12 @@ def tell(given: argparse.Namespace, directory: Path) -> Report:
         return asyncio.run(broker_story(cast, directory, rabbitmq, ledger))
 
 
+def _for_us_alone(directory: Path) -> Path:
+    """Keys lie in it."""
+    directory.chmod(0o700)
+    return directory
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     given = parse(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwind, so that no server is left behind
@@ -53,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stderr.write(f"seed {given.seed}\n")
     with tempfile.TemporaryDirectory(prefix="kennisgeving-outside-") as temporary:
         try:
-            found = tell(given, given.keep or Path(temporary))
+            found = tell(given, _for_us_alone(given.keep or Path(temporary)))
         except GatewayFailed as why:
             sys.stderr.write(f"the gateway {why}\n")
             return 1
