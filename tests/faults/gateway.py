@@ -14,7 +14,6 @@ import signal
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from gateway.__main__ import run
@@ -22,6 +21,7 @@ from gateway.core import agenda, lane
 from gateway.core.lane import SECOND
 from tests.faults import points, trace
 from tests.faults.kernel import die_with_parent, use_names_of
+from tests.imports import EVERYTHING
 
 IN_DOUBT_FOR = 6 * SECOND
 """Two minutes in life: how long a withdrawal waits for an attempt that a killed gateway never ended."""
@@ -47,7 +47,8 @@ class Order:
 
 
 def main() -> None:
-    _import_everything()
+    for name in (*EVERYTHING, "tests.faults.bugs"):
+        importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel takes the dead away
     for line in sys.stdin:
         order = Order(**json.loads(line))
@@ -56,23 +57,6 @@ def main() -> None:
             _live(order)
         sys.stdout.write(f"{pid}\n")
         sys.stdout.flush()
-
-
-def _import_everything() -> None:
-    """Also what `serve` imports when it is needed."""
-    for adapter in entry_points(group="kennisgeving.adapters"):
-        adapter.load()
-    lazily = (
-        "gateway.cli.serve",
-        "gateway.amqp",
-        "gateway.ledger.upgrade",
-        "sqlalchemy.dialects.sqlite",
-        "asyncpg",
-        "uvloop",
-        "alembic.ddl",
-    )
-    for name in (*lazily, "sqlalchemy.dialects.postgresql.asyncpg", "tests.faults.bugs"):
-        importlib.import_module(name)
 
 
 def _live(order: Order) -> None:
