@@ -1,5 +1,6 @@
 """Seeded bugs (guarantee: teeth), put into a gateway of the campaign only: each must turn it red."""
 
+import asyncio
 import importlib
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -10,12 +11,14 @@ from aiohttp import web
 from aiormq.abc import DeliveredMessage
 from msgspec import structs
 from sqlalchemy import Connection
+from yarl import URL
 
 from adapters.webhook.adapter import WebhookLink
 from gateway import amqp
 from gateway.contract import DeliveryId, Inbound, Outcome, Parcel
 from gateway.dispatch import Dispatch
 from gateway.http.answers import AnswerPages
+from gateway.http_peer import HttpPeer
 from gateway.ids import uuid7
 from gateway.intake import Arrival, Intake, Read
 from gateway.ledger import engine, evidence, settle
@@ -96,6 +99,17 @@ def key_per_attempt() -> None:
     WebhookLink.send = send_with_new_key  # type: ignore[method-assign]
 
 
+def connection_left_open() -> None:
+    """Every request over HTTP comes with a connection that nobody closes."""
+    ask, left = HttpPeer.ask, list[object]()
+
+    async def ask_and_leave(self: HttpPeer, method: str, url: URL, *args: Any, **named: Any) -> Any:
+        left.append(await asyncio.open_connection(url.host, url.port))
+        return await ask(self, method, url, *args, **named)
+
+    HttpPeer.ask = ask_and_leave  # type: ignore[method-assign]
+
+
 def render_on_retry() -> None:
     prepare = Dispatch._prepare
 
@@ -145,6 +159,7 @@ BUGS: Mapping[str, Callable[[], None]] = {
         synchronous_off,
         no_fencing,
         key_per_attempt,
+        connection_left_open,
         render_on_retry,
         get_confirms,
         no_dead_letters,

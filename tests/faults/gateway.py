@@ -17,9 +17,12 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from adapters.sftp import litter
+from gateway import http_peer
 from gateway.__main__ import run
 from gateway.core import agenda, lane
 from gateway.core.lane import SECOND
+from gateway.http import server
 from tests.faults import points, trace
 from tests.faults.kernel import die_with_parent, use_names_of
 
@@ -27,6 +30,10 @@ IN_DOUBT_FOR = 6 * SECOND
 """Two minutes in life: how long a withdrawal waits for an attempt that a killed gateway never ended."""
 OWN_FAULT_PAUSE = 2.0
 """A minute in life: how long a lane rests after a fault of our own."""
+IDLE = 1.0
+"""Half a minute in life: how long a connection over HTTP is kept that is not used."""
+LITTER_EVERY = 1.0
+"""An hour in life: between two looks for parts that were left in an SFTP inbox."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,8 @@ def _live(order: Order) -> None:
         die_with_parent()
         _redirect(order.log)
         agenda.IN_DOUBT_FOR, lane.OWN_FAULT_PAUSE = IN_DOUBT_FOR, OWN_FAULT_PAUSE
+        http_peer.KEPT_SECONDS = server.IDLE = IDLE
+        litter.LOOK_EVERY = LITTER_EVERY
         if order.names:
             use_names_of(Path(order.names))
         _plant(order.bugs)

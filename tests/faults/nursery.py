@@ -5,12 +5,14 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tests.faults.gateway import Order, written
+from tests.faults.holdings import held_by
 
 BORN_WITHIN = 30.0
 STOPS_WITHIN = 40.0
@@ -136,6 +138,11 @@ class Gateway:
             await self.kill()
             raise GatewayEnded(f"{self.name} did not stop\n{self.last_lines()}")
         return int(self._code.read_text())
+
+    def holds(self) -> Counter[str]:
+        """Open descriptors of the process that runs, by what they are; its own files go by `log` and `trace`."""
+        own = f"{self.config.with_suffix('')}."
+        return Counter({what.removeprefix(own): number for what, number in held_by(self._pid).items()})
 
     def memory_mb(self) -> int:
         """Resident, of the process that runs."""
