@@ -18,7 +18,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from adapters.sftp import litter
-from gateway import http_peer
+from gateway import app, http_peer
 from gateway.__main__ import run
 from gateway.core import agenda, lane
 from gateway.core.lane import SECOND
@@ -32,15 +32,17 @@ OWN_FAULT_PAUSE = 2.0
 """A minute in life: how long a lane rests after a fault of our own."""
 IDLE = 1.0
 """Half a minute in life: how long a connection over HTTP is kept that is not used."""
+REGISTER_EVERY = 0.5
+"""Five seconds in life: between two looks whether there is another register."""
 LITTER_EVERY = 1.0
 """An hour in life: between two looks for parts that were left in an SFTP inbox."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """`point` is reached `hit` times and then the gateway dies; `note` says where it did, `code` gets its exit code.
-    `trace` gets what was committed and acknowledged;
-    `bugs` are names of `tests.faults.bugs`; `names` is the directory of its own hosts and resolv.conf."""
+    """`point` is reached `hit` times and then the gateway dies; `note` says where it did, `code` gets its exit code,
+    `trace` what was committed and acknowledged. `bugs` are names of `tests.faults.bugs`; `names` is the directory of
+    its own hosts and resolv.conf; `command` is what of `kennisgeving` it carries out."""
 
     config: str
     log: str
@@ -51,6 +53,7 @@ class Order:
     hit: int = 1
     bugs: tuple[str, ...] = ()
     names: str = ""
+    command: tuple[str, ...] = ("serve",)
 
 
 def main() -> None:
@@ -70,6 +73,7 @@ def _import_everything() -> None:
     for adapter in entry_points(group="kennisgeving.adapters"):
         adapter.load()
     lazily = (
+        "gateway.cli.creditors",
         "gateway.cli.serve",
         "gateway.amqp",
         "gateway.ledger.upgrade",
@@ -92,14 +96,14 @@ def _live(order: Order) -> None:
         _redirect(order.log)
         agenda.IN_DOUBT_FOR, lane.OWN_FAULT_PAUSE = IN_DOUBT_FOR, OWN_FAULT_PAUSE
         http_peer.KEPT_SECONDS = server.IDLE = IDLE
-        litter.LOOK_EVERY = LITTER_EVERY
+        app.REGISTER_EVERY, litter.LOOK_EVERY = REGISTER_EVERY, LITTER_EVERY
         if order.names:
             use_names_of(Path(order.names))
         _plant(order.bugs)
         trace.keep(Path(order.trace))
         if order.point:
             points.arm(order.point, order.hit, Path(order.note))
-        code = run(["serve", "--config", order.config])
+        code = run([*order.command, "--config", order.config])
     except BaseException as why:  # noqa: BLE001 - a fork may never come back to the loop of its parent
         sys.stderr.write(f"{type(why).__name__}: {why}\n")
     finally:

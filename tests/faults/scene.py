@@ -44,6 +44,7 @@ QUIET_WITHIN = 90.0
 RED_WITHIN = 8.0
 """With a seeded bug it may never become quiet."""
 LOOK = 0.15
+DIES_WITHIN = 8.0
 SETTLED_AFTER = 3
 """Looks at a new gateway that are as the one before."""
 
@@ -102,6 +103,13 @@ class Scene:
     @property
     def gateway(self) -> Gateway:
         return self.gateways[0]
+
+    def count_death(self, gateway: Gateway, point: str, what: str = "gateway") -> None:
+        """Of what had to die there; it is dead now, or never came to it."""
+        if gateway.runs or (at := gateway.died_at()) != point:
+            self.figures.faults.append(f"{gateway.name} never came to {point}")
+        else:
+            self.figures.count_kill(what, at)
 
     async def start(self, *gateways: Gateway) -> None:
         """Without crash points."""
@@ -306,8 +314,10 @@ async def open_scene(
     home: Path | None = None,
     names: Path | None = None,
     by_name: Sequence[str] = (),
+    at_birth: Sequence[str] = (),
 ) -> AsyncIterator[Scene]:
-    """A gateway that is ready and a sender that listens. `proxied`: "ledger", "broker"; `home`: where SQLite is;
+    """A gateway that is ready and a sender that listens. Before that it dies once at each of the points `at_birth`, of
+    what it does on an empty ledger only. `proxied`: "ledger", "broker"; `home`: where SQLite is;
     `names` has the gateway's own hosts and resolv.conf, for the webhooks `by_name`."""
     grounds.rounds += 1
     await grounds.sweep()
@@ -328,7 +338,7 @@ async def open_scene(
     if bugs:
         scene.quiet_within = RED_WITHIN
     try:
-        await _begun(scene)
+        await _begun(scene, at_birth)
         async with listening(sender):
             yield scene
     finally:
@@ -342,7 +352,11 @@ async def open_scene(
             grounds.postgres.drop_database(urlsplit(url).path[1:])
 
 
-async def _begun(scene: Scene) -> None:
+async def _begun(scene: Scene, at_birth: Sequence[str]) -> None:
+    for point in at_birth:
+        await scene.gateway.start(point, 1, scene.bugs)
+        await scene.gateway.died(DIES_WITHIN)
+        scene.count_death(scene.gateway, point)
     await scene.start()
     await _subscribed(scene)
     await scene.settle_in()

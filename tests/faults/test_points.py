@@ -3,12 +3,13 @@
 import inspect
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from tests.faults.bugs import BUGS
-from tests.faults.kills import HITS, turns
+from tests.faults.kills import AT_BIRTH, FIRST, HITS, turns
 from tests.faults.points import KILLED, POINTS, place_of
 from tests.faults.teeth import TEETH
 
@@ -41,6 +42,13 @@ asyncio.run(main())
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=Path.cwd())
     assert (done.returncode, done.stdout.split()) == (KILLED, ["0"])
     assert (tmp_path / "note").read_text() == "upgrade:inside"
+
+
+def test_the_gateway_is_killed_at_every_point_there_is() -> None:
+    lives = list(islice(turns(tuple(POINTS)), len(POINTS)))
+    assert [point for point, _ in lives] == list(POINTS)
+    assert set(AT_BIRTH) == {name for name, point in POINTS.items() if point.function in {"upgrade", "apply"}}
+    assert all(hit == 1 for point, hit in lives if point.partition(":")[0] in FIRST)
 
 
 def test_every_point_comes_in_turn_at_its_first_hit_and_later_at_the_next() -> None:
