@@ -13,6 +13,8 @@ from msgspec import structs
 from sqlalchemy import Connection
 from yarl import URL
 
+from adapters.cjib.adapter import CjibLink
+from adapters.sftp.adapter import SftpLink
 from adapters.webhook.adapter import WebhookLink
 from gateway import amqp
 from gateway.contract import DeliveryId, Inbound, Outcome, Parcel
@@ -110,6 +112,24 @@ def connection_left_open() -> None:
     HttpPeer.ask = ask_and_leave  # type: ignore[method-assign]
 
 
+def one_lane_for_all() -> None:
+    """Whoever is slow keeps the others waiting."""
+    turn = asyncio.Semaphore(2)
+    for link in (WebhookLink, SftpLink, CjibLink):
+        _in_turn(link, turn)
+
+
+def _in_turn(link: Any, turn: asyncio.Semaphore) -> None:
+    send = link.send
+
+    async def wait_and_send(self: Any, parcel: Parcel) -> Outcome:
+        async with turn:
+            outcome: Outcome = await send(self, parcel)
+            return outcome
+
+    link.send = wait_and_send
+
+
 def render_on_retry() -> None:
     prepare = Dispatch._prepare
 
@@ -160,6 +180,7 @@ BUGS: Mapping[str, Callable[[], None]] = {
         no_fencing,
         key_per_attempt,
         connection_left_open,
+        one_lane_for_all,
         render_on_retry,
         get_confirms,
         no_dead_letters,

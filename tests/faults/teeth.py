@@ -13,7 +13,7 @@ class Tooth(NamedTuple):
     bug: str
     what: str
     invariants: frozenset[str]
-    """At least one of them."""
+    """At least one of them; a fault by its own name, where it is red for what no invariant says."""
     bring_out: Callable[[Grounds, int], Awaitable[list[Figures]]]
 
 
@@ -101,6 +101,12 @@ TEETH: Mapping[str, Tooth] = {
             frozenset({"I1"}),
             lambda grounds, seed: outages.delivery_limit(grounds, seed, bugs=["no_dead_letters"]),
         ),
+        Tooth(
+            "one_lane_for_all",
+            "a slow creditor keeps the others waiting",
+            frozenset({"F10"}),
+            lambda grounds, seed: network.bad_creditors(grounds, seed, ["sqlite"], ["silent"], ["one_lane_for_all"]),
+        ),
         Tooth("bsn_in_log", "a BSN in a log line", frozenset({"I20"}), _one_notice("bsn_in_log")),
         Tooth("connection_left_open", "a connection too many", frozenset({"I23"}), _one_notice("connection_left_open")),
     )
@@ -122,6 +128,7 @@ async def bite_one(grounds: Grounds, seed: int, bug: str) -> Bite:
     except disks.MountRefused as why:
         return Bite(bug, tooth.what, (), True, f"this machine mounts nothing ({why})")
     broken = {finding.invariant for figures in rounds for finding in figures.broken}
+    broken |= {figures.fault for figures in rounds if figures.faults} & tooth.invariants
     return Bite(bug, tooth.what, tuple(sorted(broken)), bool(broken & tooth.invariants))
 
 
