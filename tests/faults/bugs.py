@@ -1,8 +1,8 @@
 """Seeded bugs (guarantee: teeth), put into a gateway of the campaign only: each must turn it red."""
 
 import asyncio
-import importlib
 import sqlite3
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -89,7 +89,9 @@ def no_fencing() -> None:
 
     unfenced.__module__, unfenced.__name__ = settle_all.__module__, settle_all.__name__
     settle._lock = believing
-    setattr(importlib.import_module("gateway.dispatch"), "settle", unfenced)  # noqa: B010 - its own name for it
+    for module in [module for name, module in sys.modules.items() if name.startswith("gateway.")]:
+        if vars(module).get("settle") is settle_all:  # whoever imported it by its name
+            vars(module)["settle"] = unfenced
 
 
 def key_per_attempt() -> None:

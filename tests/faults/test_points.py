@@ -59,6 +59,24 @@ def test_every_point_comes_in_turn_at_its_first_hit_and_later_at_the_next() -> N
     assert max(hit for _, hit in (next(plan) for _ in range(40))) == HITS
 
 
+def test_every_seeded_bug_can_be_planted_in_a_gateway() -> None:
+    """What it puts its own thing in the place of is there; a fork for each, as gateways of the campaign are."""
+    program = """
+import os
+from tests.faults.bugs import BUGS
+from tests.faults.gateway import _import_everything
+
+_import_everything()
+for bug, plant in BUGS.items():
+    if os.fork() == 0:
+        plant()
+        os._exit(0)
+    print(bug, os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+    done = subprocess.run([sys.executable, "-u", "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == [f"{bug} 0" for bug in BUGS], done.stderr
+
+
 def test_every_seeded_bug_has_a_fault_that_brings_it_out() -> None:
     assert set(TEETH) == set(BUGS)
     assert all(tooth.invariants for tooth in TEETH.values())
