@@ -19,7 +19,7 @@ REPLY_CAP = 1 << 20
 """Bytes of a reply that are read; of a longer one, nothing is used."""
 EVIDENCE_CAP = 4096
 _CONNECT_SHARE = 0.6  # of the time for a request; what is over is for the reply
-_KEPT_SECONDS = 30.0  # shorter than most servers keep an idle connection
+KEPT_SECONDS = 30.0  # shorter than most servers keep an idle connection
 _NO_CEILING = 1e9  # aiohttp rounds long time-outs up to whole seconds, beyond what we promised
 
 NotAnswered = Transient | OwnFault | Uncertain
@@ -78,7 +78,7 @@ class HttpPeer:
 
     def _open(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
-            ssl=self._tls or True, limit=0, keepalive_timeout=_KEPT_SECONDS, socket_factory=self._guard
+            ssl=self._tls or True, limit=0, keepalive_timeout=KEPT_SECONDS, socket_factory=self._guard
         )
         self._session = aiohttp.ClientSession(
             connector=connector,

@@ -8,6 +8,7 @@ EVERYTHING = (
     "gateway.app",
     "gateway.amqp",
     "gateway.checking",
+    "gateway.cli.creditors",
     "gateway.cli.serve",
     "gateway.ledger.upgrade",
     "sqlalchemy.dialects.sqlite",

@@ -9,7 +9,7 @@ from adapters.email.settings import EmailSettings, Host
 from adapters.email.submission import Pool, introduce
 from gateway.contract import Finding, Outcome, client_ssl, read_secret
 
-_CONNECTIONS = 8
+CONNECTIONS = 8
 
 
 class RelayRoute:
@@ -23,7 +23,7 @@ class RelayRoute:
         self._user = settings.gebruiker
         self._password = read_secret(settings.wachtwoord).strip().decode() if settings.wachtwoord else None
 
-        self._pool = Pool(self._dial, _CONNECTIONS, is_relay=True)
+        self._pool = Pool(self._dial, CONNECTIONS, is_relay=True)
 
     async def deliver(self, envelope: wire.Envelope, body: bytes, deadline: float) -> Outcome:
         mail, _, _ = body.partition(wire.BARE_SEPARATOR)

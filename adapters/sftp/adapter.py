@@ -7,6 +7,7 @@ from typing import ClassVar
 import asyncssh
 
 from adapters.sftp import wire
+from adapters.sftp.litter import Litter
 from adapters.sftp.outbox import Outbox
 from adapters.sftp.remote import read_whole, remove, write_whole
 from adapters.sftp.session import Session
@@ -39,6 +40,7 @@ class SftpLink:
         self._timeout = surroundings.attempt_timeout
         self._session = Session(self._settings, endpoint)
         self._outbox = Outbox(self._settings, endpoint.creditor, surroundings)
+        self._litter = Litter(self._settings, self._timeout)
 
     def render(self, draft: Draft) -> Rendition:
         return Rendition(wire.message(draft.view_json))
@@ -72,6 +74,7 @@ class SftpLink:
         try:
             async with asyncio.timeout(self._timeout):
                 sftp = await self._session.open()
+            await self._litter.clear(sftp)
             await self._outbox.collect(sftp, receive)
         except wire.FAILED as why:
             self._forget(sftp, why)

@@ -57,6 +57,7 @@ LOST = (OSError, asyncssh.DisconnectError, asyncssh.SFTPConnectionLost, asyncssh
 FAILED = (*LOST, asyncssh.Error)
 
 _REPLY_BYTES = 4096
+_PART_NAME: Final = re.compile(r"\.[a-z]+_[0-9a-f-]{36}\.xml\.part")
 _EXPECTED_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. ()+-]{0,150}\.xml")
 
 Value = None | bool | int | Decimal | str | list["Value"] | dict[str, "Value"]
@@ -146,6 +147,12 @@ def final_name(soort: str, delivery: str) -> str:
 
 def part_name(soort: str, delivery: str) -> str:
     return f".{soort}_{delivery}.xml.part"
+
+
+def own_part(name: bytes | str) -> str | None:
+    """The name, where it is one that `part_name` gives."""
+    text = name if isinstance(name, str) else name.decode("ascii", errors="replace")
+    return text if _PART_NAME.fullmatch(text) else None
 
 
 def not_handed_over(why: BaseException) -> Outcome:

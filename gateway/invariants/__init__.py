@@ -17,8 +17,8 @@
 | I23 | no claim outlives its lease, no change is left unlooked at |
 | I24 | what is past its horizon has ended, and so has everything when all is quiet |
 
-Those that need the creditors' and the publisher's own logs (I1, I4, I5, I7, I8, I19) are with the fault campaign in
-`tests/faults/`.
+Those that need the creditors' and the publisher's own logs (I1, I4, I5, I7, I8, I19), and what I23 says of descriptors,
+connections and half files, are with the fault campaign in `tests/faults/`.
 """
 
 from collections.abc import Callable

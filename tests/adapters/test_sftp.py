@@ -521,3 +521,52 @@ async def test_a_creditor_of_the_sandbox_verifies_and_answers(channel: Sftp, cre
     assert creditor.refused == []
     assert isinstance(await link.resolve(sent), HandedOver)
     await link.aclose()
+
+
+# -- what an attempt that never ended left behind
+
+
+@pytest.fixture
+def brief() -> float:
+    """Seconds that an attempt may take."""
+    return 0.3
+
+
+async def look(link: SftpLink, inbox: Path, after: float = 0.0) -> list[str]:
+    """What lies in the inbox after one collection."""
+    await asyncio.sleep(after)
+    await link.collect([], Desk().receive)
+    return sorted(path.name for path in inbox.iterdir() if path.is_file())
+
+
+@pytest.mark.asyncio
+async def test_a_part_that_no_attempt_can_be_writing_any_more_is_taken_away(
+    endpoint: Endpoint, inbox: Path, brief: float
+) -> None:
+    link = Sftp(surroundings(attempt_timeout=brief)).link(endpoint)
+    part, others = wire.part_name("kennisgeving", DELIVERY), [".werk.part", wire.final_name("kennisgeving", OTHER)]
+    for name in (part, *others):
+        (inbox / name).write_bytes(b"<half")
+    assert part in await look(link, inbox), "an attempt of another gateway may be at work on it"
+    assert await look(link, inbox, 2 * brief) == sorted(others)
+    await link.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_part_that_still_grows_is_left_alone(endpoint: Endpoint, inbox: Path, brief: float) -> None:
+    link = Sftp(surroundings(attempt_timeout=brief)).link(endpoint)
+    part = inbox / wire.part_name("kennisgeving", DELIVERY)
+    for size in (5, 10, 15):
+        part.write_bytes(b"x" * size)
+        assert await look(link, inbox, 2 * brief) == [part.name]
+    assert await look(link, inbox, 2 * brief) == []
+    await link.aclose()
+
+
+@pytest.mark.asyncio
+async def test_an_inbox_that_nobody_may_look_at_hides_no_answers(link: SftpLink, inbox: Path, outbox: Path) -> None:
+    (outbox / "antwoord.xml").write_bytes(ANSWER)
+    inbox.rename(inbox.with_name("weg"))
+    desk = Desk()
+    await link.collect([], desk.receive)
+    assert len(desk.taken) == 1

@@ -1,7 +1,8 @@
 """Seeded bugs (guarantee: teeth), put into a gateway of the campaign only: each must turn it red."""
 
-import importlib
+import asyncio
 import sqlite3
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -10,17 +11,21 @@ from aiohttp import web
 from aiormq.abc import DeliveredMessage
 from msgspec import structs
 from sqlalchemy import Connection
+from yarl import URL
 
+from adapters.cjib.adapter import CjibLink
+from adapters.sftp.adapter import SftpLink
 from adapters.webhook.adapter import WebhookLink
 from gateway import amqp
 from gateway.contract import DeliveryId, Inbound, Outcome, Parcel
 from gateway.dispatch import Dispatch
 from gateway.http.answers import AnswerPages
+from gateway.http_peer import HttpPeer
 from gateway.ids import uuid7
 from gateway.intake import Arrival, Intake, Read
 from gateway.ledger import engine, evidence, settle
 from gateway.ledger.queue import Claimed
-from gateway.ledger.settle import Locked, Result, Settlement
+from gateway.ledger.settle import Result
 from gateway.log import logger
 
 log = logger(__name__)
@@ -76,15 +81,15 @@ def no_fencing() -> None:
             id_: SimpleNamespace(**{**row._mapping, "fence": tokens[id_], "owner": "x"}) for id_, row in rows.items()
         }
 
-    def unfenced(
-        connection: Connection, results: Sequence[Result], decide: Callable[[Locked], Settlement]
-    ) -> list[tuple[str, str]]:
+    def unfenced(connection: Connection, results: Sequence[Result], *more: Any) -> list[tuple[str, str]]:
         tokens.update({result.id: result.fence for result in results})
-        return settle_all(connection, results, decide)
+        return settle_all(connection, results, *more)
 
     unfenced.__module__, unfenced.__name__ = settle_all.__module__, settle_all.__name__
     settle._lock = believing
-    setattr(importlib.import_module("gateway.dispatch"), "settle", unfenced)  # noqa: B010 - its own name for it
+    for module in [module for name, module in sys.modules.items() if name.startswith("gateway.")]:
+        if vars(module).get("settle") is settle_all:  # whoever imported it by its name
+            vars(module)["settle"] = unfenced
 
 
 def key_per_attempt() -> None:
@@ -94,6 +99,35 @@ def key_per_attempt() -> None:
         return await send(self, structs.replace(parcel, delivery=DeliveryId(uuid7(0))))
 
     WebhookLink.send = send_with_new_key  # type: ignore[method-assign]
+
+
+def connection_left_open() -> None:
+    """Every request over HTTP comes with a connection that nobody closes."""
+    ask, left = HttpPeer.ask, list[object]()
+
+    async def ask_and_leave(self: HttpPeer, method: str, url: URL, *args: Any, **named: Any) -> Any:
+        left.append(await asyncio.open_connection(url.host, url.port))
+        return await ask(self, method, url, *args, **named)
+
+    HttpPeer.ask = ask_and_leave  # type: ignore[method-assign]
+
+
+def one_lane_for_all() -> None:
+    """Whoever is slow keeps the others waiting."""
+    turn = asyncio.Semaphore(2)
+    for link in (WebhookLink, SftpLink, CjibLink):
+        _in_turn(link, turn)
+
+
+def _in_turn(link: Any, turn: asyncio.Semaphore) -> None:
+    send = link.send
+
+    async def wait_and_send(self: Any, parcel: Parcel) -> Outcome:
+        async with turn:
+            outcome: Outcome = await send(self, parcel)
+            return outcome
+
+    link.send = wait_and_send
 
 
 def render_on_retry() -> None:
@@ -145,6 +179,8 @@ BUGS: Mapping[str, Callable[[], None]] = {
         synchronous_off,
         no_fencing,
         key_per_attempt,
+        connection_left_open,
+        one_lane_for_all,
         render_on_retry,
         get_confirms,
         no_dead_letters,

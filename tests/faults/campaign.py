@@ -21,7 +21,7 @@ class Effort(NamedTuple):
 
 FULL = Effort(1000, 20, 20.0)
 CI = Effort(60, 2, 1.0)
-QUICK = Effort(10, 1, 0.0, frozenset({"F1", "F6", "F16"}))
+QUICK = Effort(16, 1, 0.0, frozenset({"F1", "F6", "F16"}))
 Run = Callable[[Grounds, int, Effort], Awaitable[list[Figures]]]
 
 

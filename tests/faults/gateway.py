@@ -16,9 +16,12 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from adapters.sftp import litter
+from gateway import app, http_peer
 from gateway.__main__ import run
 from gateway.core import agenda, lane
 from gateway.core.lane import SECOND
+from gateway.http import server
 from tests.faults import points, trace
 from tests.faults.kernel import die_with_parent, use_names_of
 from tests.imports import EVERYTHING
@@ -27,13 +30,19 @@ IN_DOUBT_FOR = 6 * SECOND
 """Two minutes in life: how long a withdrawal waits for an attempt that a killed gateway never ended."""
 OWN_FAULT_PAUSE = 2.0
 """A minute in life: how long a lane rests after a fault of our own."""
+IDLE = 1.0
+"""Half a minute in life: how long a connection over HTTP is kept that is not used."""
+REGISTER_EVERY = 0.5
+"""Five seconds in life: between two looks whether there is another register."""
+LITTER_EVERY = 1.0
+"""An hour in life: between two looks for parts that were left in an SFTP inbox."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """`point` is reached `hit` times and then the gateway dies; `note` says where it did, `code` gets its exit code.
-    `trace` gets what was committed and acknowledged;
-    `bugs` are names of `tests.faults.bugs`; `names` is the directory of its own hosts and resolv.conf."""
+    """`point` is reached `hit` times and then the gateway dies; `note` says where it did, `code` gets its exit code,
+    `trace` what was committed and acknowledged. `bugs` are names of `tests.faults.bugs`; `names` is the directory of
+    its own hosts and resolv.conf; `command` is what of `kennisgeving` it carries out."""
 
     config: str
     log: str
@@ -44,6 +53,7 @@ class Order:
     hit: int = 1
     bugs: tuple[str, ...] = ()
     names: str = ""
+    command: tuple[str, ...] = ("serve",)
 
 
 def main() -> None:
@@ -68,13 +78,15 @@ def _live(order: Order) -> None:
         die_with_parent()
         _redirect(order.log)
         agenda.IN_DOUBT_FOR, lane.OWN_FAULT_PAUSE = IN_DOUBT_FOR, OWN_FAULT_PAUSE
+        http_peer.KEPT_SECONDS = server.IDLE = IDLE
+        app.REGISTER_EVERY, litter.LOOK_EVERY = REGISTER_EVERY, LITTER_EVERY
         if order.names:
             use_names_of(Path(order.names))
         _plant(order.bugs)
         trace.keep(Path(order.trace))
         if order.point:
             points.arm(order.point, order.hit, Path(order.note))
-        code = run(["serve", "--config", order.config])
+        code = run([*order.command, "--config", order.config])
     except BaseException as why:  # noqa: BLE001 - a fork may never come back to the loop of its parent
         sys.stderr.write(f"{type(why).__name__}: {why}\n")
     finally:

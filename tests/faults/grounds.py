@@ -102,6 +102,11 @@ class Grounds:
     to_broker: Proxy
     rounds: int = 0
 
+    @property
+    def inboxes(self) -> Path:
+        """Where the SFTP creditors have their files."""
+        return self.directory / "sftp"
+
     async def sweep(self) -> None:
         """A broker without the queues and exchanges of the round before."""
         async with await aio_pika.connect(self.rabbitmq.url()) as connection, connection.channel() as channel:

@@ -17,6 +17,7 @@ from tests.faults.sightings import Journal
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 HUGE = 12 * 1024 * 1024
+PIECE = 65_536
 REPLIES: Mapping[str, bytes] = {
     "agrees": b"HTTP/1.1 204 No Content\r\n\r\n",
     "truncates": HEAD + b'Content-Length: 400\r\n\r\n{"antwoord":',
@@ -81,8 +82,9 @@ class HostileCreditor:
         if mode in acts:
             await acts[mode]()
             return False
-        writer.write(REPLIES[mode])
-        await writer.drain()
+        for start in range(0, len(REPLIES[mode]), PIECE):  # no more than is read, and others get their turn
+            writer.write(REPLIES[mode][start : start + PIECE])
+            await writer.drain()
         return mode == "agrees"
 
 

@@ -2,13 +2,19 @@
 
 import asyncio
 import random
-from collections.abc import Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from itertools import count, cycle
+from pathlib import Path
 
+from gateway.ledger.register import revision
+from gateway.sandbox.register import register_toml
 from tests.faults.grounds import Grounds
 from tests.faults.nursery import Gateway
 from tests.faults.points import POINTS, SENDING
-from tests.faults.scene import Figures, Scene, open_scene
+from tests.faults.scene import DIES_WITHIN, LOOK, Figures, Scene, open_scene
 
 PER_ROUND = 60
 HITS = 3
@@ -17,8 +23,18 @@ ARMED = 0.8
 """Part of the lives that end at a point; the others end at any moment."""
 PATIENCE = 1.6
 """Seconds after which a gateway that did not come to its point is killed where it is."""
-ONCE = ("upgrade", "register")
-"""Transactions that a process does once, at its start."""
+FIRST = ("upgrade", "register", "renew")
+"""What a process does once, or seldom: the first hit is waited for."""
+RENEWS_WITHIN = 5.0
+"""Seconds, as its lanes may still be those of a gateway that was killed."""
+AT_BIRTH = ("upgrade:before", "upgrade:inside", "upgrade:after", "register:before", "register:inside", "register:after")
+"""In this order on an empty ledger: nothing is upgraded or registered by whoever comes after that."""
+SLOW = {"latency": 0.4}
+"""The line to `w-net`, so that an attempt takes longer than a third of a lease and claims are renewed."""
+LOADED = "register_loaded"
+NOTICED_WITHIN = 5.0
+NEVER = 6
+"""A point for which so many lives were meant, and at which none ended, is not reached any more."""
 ENGINES = ("sqlite", "postgresql")
 TURNS = ("sqlite", "postgresql", "postgresql")
 """Two gateways at a time die on PostgreSQL, so more deaths fit in its rounds."""
@@ -28,44 +44,128 @@ def turns(points: Sequence[str]) -> Iterator[tuple[str, int]]:
     """Every point at its first hit, then every point at its second, …; without end."""
     for turn in count():
         for point in points:
-            yield point, 1 if point.partition(":")[0] in ONCE else 1 + turn % HITS
+            yield point, 1 if point.partition(":")[0] in FIRST else 1 + turn % HITS
 
 
 async def anywhere(grounds: Grounds, seed: int, kills: int, bugs: Sequence[str] = ()) -> list[Figures]:
     """F1. `kills` are spread over rounds, each on an empty ledger of one engine or the other."""
-    plans = {engine: turns([name for name in POINTS if not name.startswith("register")]) for engine in ENGINES}
+    meant: Counter[str] = Counter()
+    plans = {engine: turns(tuple(POINTS)) for engine in ENGINES}
     engines, rounds = cycle(TURNS), list[Figures]()
     chance = random.Random(seed)
     while kills > 0:
         engine, now = next(engines), min(kills, PER_ROUND)
-        plan = plans[engine]
-        async with open_scene(grounds, "F1", engine, seed, bugs=bugs) as scene:
+        async with open_scene(grounds, "F1", engine, seed, bugs=bugs, at_birth=AT_BIRTH) as scene:
             lives = 2 if engine == "postgresql" else 1
             await scene.gateway.kill()
-            budget = [now]
-            async with asyncio.TaskGroup() as both:
+            killer = Killer(scene, plans[engine], chance, meant, max(1, now - len(AT_BIRTH)))
+            async with grounds.to_creditor.spoiled(**SLOW), asyncio.TaskGroup() as both:
                 for gateway in scene.gateways[:lives]:
-                    both.create_task(_kill_often(scene, gateway, budget, plan, chance))
+                    both.create_task(killer.kill_often(gateway))
             rounds.append(await scene.end())
         kills -= now
+    died = sum((Counter(one.points) for one in rounds), Counter[str]())
+    rounds[-1].faults += [f"never came to {point}" for point in POINTS if meant[point] >= NEVER and not died[point]]
     return rounds
 
 
-async def _kill_often(
-    scene: Scene, gateway: Gateway, budget: list[int], plan: Iterator[tuple[str, int]], chance: random.Random
-) -> None:
-    """One gateway's lives; `budget` is what is left for all."""
-    while budget[0] > 0:
-        budget[0] -= 1
-        armed = chance.random() < ARMED
-        point, hit = next(plan) if armed else ("", 1)
+class Killer:
+    """Of the gateways of a scene. `budget` is how many lives are left, `meant` counts those that were to end at a
+    point."""
+
+    def __init__(
+        self, scene: Scene, plan: Iterator[tuple[str, int]], chance: random.Random, meant: Counter[str], budget: int
+    ) -> None:
+        self._scene = scene
+        self._plan = plan
+        self._chance = chance
+        self._meant = meant
+        self._budget = budget
+        self._clerk = Clerk(scene)
+
+    async def kill_often(self, gateway: Gateway) -> None:
+        """One gateway's lives."""
+        while self._budget > 0:
+            self._budget -= 1
+            if self._chance.random() >= ARMED:
+                await self._live(gateway, "", 1, self._chance.uniform(0.2, 2.0))
+                continue
+            point, hit = next(self._plan)
+            self._meant[point] += 1
+            if point.startswith("register"):
+                await self._live(gateway, "", 1, 0.0, partial(self._clerk.dies, point, gateway))
+            else:
+                await self._live(gateway, point, hit, RENEWS_WITHIN if point.startswith("renew") else PATIENCE)
+
+    async def _live(
+        self,
+        gateway: Gateway,
+        point: str,
+        hit: int,
+        patience: float,
+        meanwhile: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Until the gateway comes to the point, or `patience` is over; then it is killed where it is."""
+        scene = self._scene
         await gateway.start(point, hit, scene.bugs)
         scene.send(scene.load.dossier())
-        scene.send(scene.load.dossier(sorted({*_of(point.partition(":")[0].partition("_")[0]), "w-antwoord"}), ()))
-        if not await gateway.died(PATIENCE if armed else chance.uniform(0.2, 2.0)):
+        channel = point.partition(":")[0].partition("_")[0]
+        answering = {"w-net"} if channel == "renew" else {*_of(channel), "w-antwoord"}
+        scene.send(scene.load.dossier(sorted(answering), ()))
+        if meanwhile:
+            await meanwhile()
+        if not await gateway.died(patience):
             await gateway.kill()
-        at = gateway.died_at()
-        scene.figures.count_kill("gateway", at or "elsewhere")
+        scene.figures.count_kill("gateway", gateway.died_at() or "elsewhere")
+
+
+class Clerk:
+    """Applies another register while gateways run, as an operator does, with `kennisgeving schuldeisers apply`: it is
+    killed at a point, and carried out again."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._process = Gateway(scene.grounds.nursery, scene.directory, "clerk")
+        self._process.config.write_text(scene.gateway.config.read_text())
+        self._turn = asyncio.Lock()
+
+    async def dies(self, point: str, gateway: Gateway) -> None:
+        """All of the register is in force or nothing of it, also for the gateway, which goes on meanwhile."""
+        async with self._turn:
+            await self._loads(gateway, 1)
+            before, loaded = await self._scene.read(revision), gateway.said(LOADED)
+            apply = ("schuldeisers", "apply", "--bestand", str(self._written(before)))
+            await self._process.start(point, 1, command=apply)
+            await self._process.died(DIES_WITHIN)
+            self._scene.count_death(self._process, point, "schuldeisers apply")
+            await self._expect(before + (point == "register:after"))
+            await self._process.start(command=apply)
+            if not await self._process.died(DIES_WITHIN) or self._process.code != 0:
+                self._scene.figures.faults.append(f"schuldeisers apply: {self._process.last_lines()}")
+            await self._expect(before + 1)
+            await self._loads(gateway, loaded + 1)
+
+    def _written(self, revision: int) -> Path:
+        """A register in which every entry is other than in the one before."""
+        limit = {"gelijktijdig": 6 + revision % 3}
+        tables = [{**table, "limiet": limit} for table in self._scene.grounds.register()]
+        path = self._scene.directory / f"schuldeisers-{revision}.toml"
+        path.write_text(register_toml(tables))
+        return path
+
+    async def _expect(self, expected: int) -> None:
+        found = await self._scene.read(revision)
+        if found != expected:
+            self._scene.figures.faults.append(f"revision {found} of the register is in force, not {expected}")
+
+    async def _loads(self, gateway: Gateway, times: int) -> None:
+        """Whoever lives puts it in force by itself, and says so."""
+        deadline = time.monotonic() + NOTICED_WITHIN
+        while gateway.said(LOADED) < times:
+            if time.monotonic() > deadline:
+                self._scene.figures.faults.append(f"{gateway.name} did not notice the register")
+                return
+            await asyncio.sleep(LOOK)
 
 
 async def between_send_and_record(grounds: Grounds, seed: int, kills: int = 12) -> list[Figures]:

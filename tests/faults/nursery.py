@@ -5,12 +5,14 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tests.faults.gateway import Order, written
+from tests.faults.holdings import held_by
 
 BORN_WITHIN = 30.0
 STOPS_WITHIN = 40.0
@@ -71,16 +73,20 @@ class Gateway:
         self.names: Path | None = None
         """Directory of the hosts and resolv.conf that it is to read."""
         self._pid = 0
+        self._log_from = 0
         self._born = 0.0
         self._pidfd: int | None = None
         self._dead = asyncio.Event()
 
-    async def start(self, point: str = "", hit: int = 1, bugs: Sequence[str] = ()) -> None:
+    async def start(
+        self, point: str = "", hit: int = 1, bugs: Sequence[str] = (), command: Sequence[str] = ("serve",)
+    ) -> None:
         """A new process; without waiting until it is ready."""
         for path in (self.note, self._code):
             path.unlink(missing_ok=True)
         config, log, note, code, trace = map(str, (self.config, self.log, self.note, self._code, self.trace))
-        order = Order(config, log, note, code, trace, point, hit, tuple(bugs), str(self.names or ""))
+        order = Order(config, log, note, code, trace, point, hit, tuple(bugs), str(self.names or ""), tuple(command))
+        self._log_from = self.log.stat().st_size
         self._pid = pid = await self._nursery.bear(order)
         self._dead = asyncio.Event()
         self._born = time.monotonic()
@@ -135,7 +141,23 @@ class Gateway:
         if not await self.died(STOPS_WITHIN):
             await self.kill()
             raise GatewayEnded(f"{self.name} did not stop\n{self.last_lines()}")
+        return self.code
+
+    @property
+    def code(self) -> int:
+        """With which the last process ended, where nobody killed it."""
         return int(self._code.read_text())
+
+    def holds(self) -> Counter[str]:
+        """Open descriptors of the process that runs, by what they are; its own files go by `log` and `trace`."""
+        own = f"{self.config.with_suffix('')}."
+        return Counter({what.removeprefix(own): number for what, number in held_by(self._pid).items()})
+
+    def said(self, event: str) -> int:
+        """How often, in the log of the process that runs."""
+        with self.log.open("rb") as file:
+            file.seek(self._log_from)
+            return file.read().count(f'"{event}"'.encode())
 
     def memory_mb(self) -> int:
         """Resident, of the process that runs."""

@@ -111,7 +111,7 @@ def _sum(counts: Iterable[dict[str, int]]) -> Counter[str]:
 def _totals(rounds: Sequence[Figures], kills: Counter[str]) -> list[tuple[str, object]]:
     names = {"gateway": "gateways killed", "rabbitmq": "RabbitMQ killed", "postgresql": "PostgreSQL killed",
              "postgresql backend": "PostgreSQL backends killed", "stopped": "gateways stopped past their lease",
-             "power": "power cuts"}  # fmt: skip
+             "power": "power cuts", "schuldeisers apply": "`kennisgeving schuldeisers apply` killed"}  # fmt: skip
     return [
         ("rounds, each with an empty ledger", len(rounds)),
         *((says, kills[name]) for name, says in names.items()),

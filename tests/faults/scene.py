@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from gateway.ledger import schema
 from gateway.ledger.engine import Ledger, LedgerAway
 from gateway.sandbox.register import register_toml, to_toml
 from tests.faults.grounds import Grounds
+from tests.faults.holdings import CLOSED_WITHIN, kept_on_purpose, kept_open, left_lying, parts
 from tests.faults.load import SECRETS, Load
 from tests.faults.nursery import Gateway
 from tests.faults.verdict import Witness, judge, read_books
@@ -42,6 +44,9 @@ QUIET_WITHIN = 90.0
 RED_WITHIN = 8.0
 """With a seeded bug it may never become quiet."""
 LOOK = 0.15
+DIES_WITHIN = 8.0
+SETTLED_AFTER = 3
+"""Looks at a new gateway that are as the one before."""
 
 
 @dataclass
@@ -90,10 +95,21 @@ class Scene:
     """Messages that the delivery limit sent to the parked ones."""
     quiet_within: float = QUIET_WITHIN
     sending: set[asyncio.Task[None]] = field(default_factory=set)
+    idle: Counter[str] = field(default_factory=Counter)
+    """What a gateway holds open before there is any work."""
+    parts: frozenset[Path] = frozenset()
+    """Half files that lay at the creditors before the round."""
 
     @property
     def gateway(self) -> Gateway:
         return self.gateways[0]
+
+    def count_death(self, gateway: Gateway, point: str, what: str = "gateway") -> None:
+        """Of what had to die there; it is dead now, or never came to it."""
+        if gateway.runs or (at := gateway.died_at()) != point:
+            self.figures.faults.append(f"{gateway.name} never came to {point}")
+        else:
+            self.figures.count_kill(what, at)
 
     async def start(self, *gateways: Gateway) -> None:
         """Without crash points."""
@@ -186,11 +202,39 @@ class Scene:
         except TimeoutError:
             self.figures.faults.append(f"not quiet within {self.quiet_within:.0f} s")
         self.figures.recovery = time.monotonic() - began
+        at_rest = await self._at_rest()
         for gateway in self.gateways:
             if gateway.runs and (code := await gateway.stop()) != 0:
                 self.figures.faults.append(f"{gateway.name} stopped with {code}")
         await self._judge()
+        self.figures.findings += at_rest
         return self.figures
+
+    async def _at_rest(self) -> list[Finding]:
+        """I23, of the gateways that live and of the creditors, as soon as it holds or when it is too late for that."""
+        deadline = time.monotonic() + CLOSED_WITHIN
+        while True:
+            found = self._holdings()
+            if time.monotonic() > deadline or not any(one.broken for one in found):
+                return found
+            await asyncio.sleep(LOOK)
+
+    def _holdings(self) -> list[Finding]:
+        grounds = self.grounds
+        ports = (grounds.postgres.port, grounds.to_ledger.port)
+        file = Path(urlsplit(self.ledger_url).path[1:])
+        on_purpose = kept_on_purpose(grounds.neighbours.tables, grounds.neighbours.email, ports, file)
+        held = {gateway.name: gateway.holds() for gateway in self.gateways if gateway.runs}
+        return [kept_open(held, self.idle, on_purpose), left_lying(grounds.inboxes, self.parts)]
+
+    async def settle_in(self) -> None:
+        """Remember how a gateway is that has nothing to do yet: it has opened all that it opens once."""
+        self.parts = parts(self.grounds.inboxes)
+        same = 0
+        while same < SETTLED_AFTER:
+            await asyncio.sleep(LOOK)
+            before, self.idle = self.idle, self.gateway.holds()
+            same = same + 1 if before == self.idle else 0
 
     async def _quiet(self) -> None:
         """Accepted all, delivered all, told all, and the sender has heard all."""
@@ -270,8 +314,10 @@ async def open_scene(
     home: Path | None = None,
     names: Path | None = None,
     by_name: Sequence[str] = (),
+    at_birth: Sequence[str] = (),
 ) -> AsyncIterator[Scene]:
-    """A gateway that is ready and a sender that listens. `proxied`: "ledger", "broker"; `home`: where SQLite is;
+    """A gateway that is ready and a sender that listens. Before that it dies once at each of the points `at_birth`, of
+    what it does on an empty ledger only. `proxied`: "ledger", "broker"; `home`: where SQLite is;
     `names` has the gateway's own hosts and resolv.conf, for the webhooks `by_name`."""
     grounds.rounds += 1
     await grounds.sweep()
@@ -292,8 +338,7 @@ async def open_scene(
     if bugs:
         scene.quiet_within = RED_WITHIN
     try:
-        await scene.start()
-        await _subscribed(scene)
+        await _begun(scene, at_birth)
         async with listening(sender):
             yield scene
     finally:
@@ -305,6 +350,16 @@ async def open_scene(
         await scene.ledger.aclose()
         if engine == "postgresql":
             grounds.postgres.drop_database(urlsplit(url).path[1:])
+
+
+async def _begun(scene: Scene, at_birth: Sequence[str]) -> None:
+    for point in at_birth:
+        await scene.gateway.start(point, 1, scene.bugs)
+        await scene.gateway.died(DIES_WITHIN)
+        scene.count_death(scene.gateway, point)
+    await scene.start()
+    await _subscribed(scene)
+    await scene.settle_in()
 
 
 async def _subscribed(scene: Scene) -> None:

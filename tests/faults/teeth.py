@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
-from tests.faults import disks, kills, network, outages
+from tests.faults import disks, network, outages
 from tests.faults.grounds import Grounds
 from tests.faults.scene import Figures, open_scene
 
@@ -13,7 +13,7 @@ class Tooth(NamedTuple):
     bug: str
     what: str
     invariants: frozenset[str]
-    """At least one of them."""
+    """At least one of them; a fault by its own name, where it is red for what no invariant says."""
     bring_out: Callable[[Grounds, int], Awaitable[list[Figures]]]
 
 
@@ -65,10 +65,15 @@ async def _scanned(grounds: Grounds, seed: int) -> list[Figures]:
         return [await scene.end()]
 
 
-async def _read_aloud(grounds: Grounds, seed: int) -> list[Figures]:
-    async with open_scene(grounds, "teeth", "sqlite", seed, bugs=["bsn_in_log"]) as scene:
-        scene.send(scene.load.dossier(("w-stil",), ()))
-        return [await scene.end()]
+def _one_notice(bug: str) -> Callable[[Grounds, int], Awaitable[list[Figures]]]:
+    """It shows at the first one."""
+
+    async def bring_out(grounds: Grounds, seed: int) -> list[Figures]:
+        async with open_scene(grounds, "teeth", "sqlite", seed, bugs=[bug]) as scene:
+            scene.send(scene.load.dossier(("w-stil",), ()))
+            return [await scene.end()]
+
+    return bring_out
 
 
 TEETH: Mapping[str, Tooth] = {
@@ -96,11 +101,24 @@ TEETH: Mapping[str, Tooth] = {
             frozenset({"I1"}),
             lambda grounds, seed: outages.delivery_limit(grounds, seed, bugs=["no_dead_letters"]),
         ),
-        Tooth("bsn_in_log", "a BSN in a log line", frozenset({"I20"}), _read_aloud),
+        Tooth(
+            "one_lane_for_all",
+            "a slow creditor keeps the others waiting",
+            frozenset({"F10"}),
+            lambda grounds, seed: network.bad_creditors(grounds, seed, ["sqlite"], ["silent"], ["one_lane_for_all"]),
+        ),
+        Tooth("bsn_in_log", "a BSN in a log line", frozenset({"I20"}), _one_notice("bsn_in_log")),
+        Tooth("connection_left_open", "a connection too many", frozenset({"I23"}), _one_notice("connection_left_open")),
     )
 }
-QUICK = ("ack_before_commit", "key_per_attempt", "render_on_retry", "get_confirms", "bsn_in_log")
-assert kills.ENGINES
+QUICK = (
+    "ack_before_commit",
+    "key_per_attempt",
+    "render_on_retry",
+    "get_confirms",
+    "bsn_in_log",
+    "connection_left_open",
+)
 
 
 async def bite_one(grounds: Grounds, seed: int, bug: str) -> Bite:
@@ -110,6 +128,7 @@ async def bite_one(grounds: Grounds, seed: int, bug: str) -> Bite:
     except disks.MountRefused as why:
         return Bite(bug, tooth.what, (), True, f"this machine mounts nothing ({why})")
     broken = {finding.invariant for figures in rounds for finding in figures.broken}
+    broken |= {figures.fault for figures in rounds if figures.faults} & tooth.invariants
     return Bite(bug, tooth.what, tuple(sorted(broken)), bool(broken & tooth.invariants))
 
 

@@ -3,12 +3,13 @@
 import inspect
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from tests.faults.bugs import BUGS
-from tests.faults.kills import HITS, turns
+from tests.faults.kills import AT_BIRTH, FIRST, HITS, turns
 from tests.faults.points import KILLED, POINTS, place_of
 from tests.faults.teeth import TEETH
 
@@ -43,12 +44,37 @@ asyncio.run(main())
     assert (tmp_path / "note").read_text() == "upgrade:inside"
 
 
+def test_the_gateway_is_killed_at_every_point_there_is() -> None:
+    lives = list(islice(turns(tuple(POINTS)), len(POINTS)))
+    assert [point for point, _ in lives] == list(POINTS)
+    assert set(AT_BIRTH) == {name for name, point in POINTS.items() if point.function in {"upgrade", "apply"}}
+    assert all(hit == 1 for point, hit in lives if point.partition(":")[0] in FIRST)
+
+
 def test_every_point_comes_in_turn_at_its_first_hit_and_later_at_the_next() -> None:
     plan = turns(["freeze:after", "upgrade:after"])
     first, second = [next(plan) for _ in range(2)], [next(plan) for _ in range(2)]
     assert first == [("freeze:after", 1), ("upgrade:after", 1)]
     assert second == [("freeze:after", 2), ("upgrade:after", 1)]
     assert max(hit for _, hit in (next(plan) for _ in range(40))) == HITS
+
+
+def test_every_seeded_bug_can_be_planted_in_a_gateway() -> None:
+    """What it puts its own thing in the place of is there; a fork for each, as gateways of the campaign are."""
+    program = """
+import os
+from tests.faults.bugs import BUGS
+from tests.faults.gateway import _import_everything
+
+_import_everything()
+for bug, plant in BUGS.items():
+    if os.fork() == 0:
+        plant()
+        os._exit(0)
+    print(bug, os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+    done = subprocess.run([sys.executable, "-u", "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == [f"{bug} 0" for bug in BUGS], done.stderr
 
 
 def test_every_seeded_bug_has_a_fault_that_brings_it_out() -> None:
