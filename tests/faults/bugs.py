@@ -1,6 +1,5 @@
 """Seeded bugs (guarantee: teeth), put into a gateway of the campaign only: each must turn it red."""
 
-import importlib
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
@@ -14,12 +13,14 @@ from sqlalchemy import Connection
 from adapters.webhook.adapter import WebhookLink
 from gateway import amqp
 from gateway.contract import DeliveryId, Inbound, Outcome, Parcel
-from gateway.dispatch import Dispatch
+from gateway.dispatch import settling
+from gateway.dispatch.preparing import Preparing
 from gateway.http.answers import AnswerPages
 from gateway.ids import uuid7
 from gateway.intake import Arrival, Intake, Read
 from gateway.ledger import engine, evidence, settle
-from gateway.ledger.queue import Claimed
+from gateway.ledger.lanes import Rest
+from gateway.ledger.queue import Claimed, Lane
 from gateway.ledger.settle import Locked, Result, Settlement
 from gateway.log import logger
 
@@ -77,14 +78,17 @@ def no_fencing() -> None:
         }
 
     def unfenced(
-        connection: Connection, results: Sequence[Result], decide: Callable[[Locked], Settlement]
-    ) -> list[tuple[str, str]]:
+        connection: Connection,
+        results: Sequence[Result],
+        decide: Callable[[Locked], Settlement],
+        rests: Mapping[Lane, Rest],
+    ) -> list[Lane]:
         tokens.update({result.id: result.fence for result in results})
-        return settle_all(connection, results, decide)
+        return settle_all(connection, results, decide, rests)
 
     unfenced.__module__, unfenced.__name__ = settle_all.__module__, settle_all.__name__
     settle._lock = believing
-    setattr(importlib.import_module("gateway.dispatch"), "settle", unfenced)  # noqa: B010 - its own name for it
+    setattr(settling, "settle", unfenced)  # noqa: B010 - its own name for it
 
 
 def key_per_attempt() -> None:
@@ -97,12 +101,12 @@ def key_per_attempt() -> None:
 
 
 def render_on_retry() -> None:
-    prepare = Dispatch._prepare
+    prepare = Preparing._prepare
 
-    def prepare_anew(self: Dispatch, claimed: Claimed) -> None:
+    def prepare_anew(self: Preparing, claimed: Claimed) -> None:
         prepare(self, structs.replace(claimed, frozen=None))
 
-    Dispatch._prepare = prepare_anew  # type: ignore[method-assign]
+    Preparing._prepare = prepare_anew  # type: ignore[method-assign]
 
 
 def get_confirms() -> None:
