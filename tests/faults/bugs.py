@@ -18,7 +18,7 @@ from gateway.dispatch.preparing import Preparing
 from gateway.http.answers import AnswerPages
 from gateway.ids import uuid7
 from gateway.intake import Arrival, Intake, Read
-from gateway.ledger import engine, evidence, settle
+from gateway.ledger import durability, engine, evidence, settle
 from gateway.ledger.lanes import Rest
 from gateway.ledger.queue import Claimed, Lane
 from gateway.ledger.settle import Locked, Result, Settlement
@@ -57,6 +57,7 @@ def _without_ack(underlay: Any) -> Callable[[], Any]:
 
 
 def synchronous_off() -> None:
+    """And the gateway, which would not start so, does not look."""
     settings = engine._sqlite_settings
 
     def careless(connection: sqlite3.Connection, _record: object) -> None:
@@ -64,6 +65,7 @@ def synchronous_off() -> None:
         connection.execute("PRAGMA synchronous=OFF").close()
 
     engine._sqlite_settings = careless
+    durability.judge_sqlite = lambda *_: []
 
 
 def no_fencing() -> None:
