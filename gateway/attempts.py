@@ -26,7 +26,7 @@ class Attempts:
         """Instants in epoch µs."""
         took, waited = max(0, ended - began), max(0, began - claimed.due_at)
         name = name_of(outcome)
-        self._last[claimed.creditor, claimed.channel] = ended
+        self._last[claimed.lane] = ended
         self._meters.attempt(claimed.channel, name, took / SECOND, waited / SECOND)
         log.info(
             "attempt",

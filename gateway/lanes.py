@@ -7,8 +7,11 @@ from typing import Generic, TypeVar
 from msgspec import Struct
 
 from gateway.core.creditor import Limit
-from gateway.core.lane import SECOND
-from gateway.core.window import Window, slots
+from gateway.core.lane import SECOND, asked_to_wait_until, held_until
+from gateway.core.outcome import Deferred, Outcome, OwnFault
+from gateway.core.retry import Policy
+from gateway.core.window import Window, after, sign_of, slots
+from gateway.ledger.lanes import Rest
 
 T = TypeVar("T")
 
@@ -61,6 +64,32 @@ class Line(Generic[T]):
     @property
     def waiting(self) -> list[T]:
         return [*self._fresh, *self._backlog]
+
+    # -- resting ----------------------------------------------------------------------------------------------------
+
+    @property
+    def rest(self) -> Rest:
+        """What of it outlives this gateway."""
+        return Rest.of(self.asked_until, self.window)
+
+    def stand_as(self, rest: Rest) -> None:
+        """As whoever owned the lane before left it."""
+        self.window = rest.window
+        self.asked_until = rest.held_until
+        self.held_until = max(self.held_until, rest.held_until)
+
+    def learn(self, outcome: Outcome, now: int, policy: Policy) -> bool:
+        """What an attempt says of its lane: a wider or narrower window, death, or life; whether `rest` changed."""
+        deaths, asked = self.window.deaths, asked_to_wait_until(outcome, now)
+        self.is_ours_to_mend &= isinstance(outcome, OwnFault | Deferred)
+        self.window = after(self.window, sign_of(outcome), now, self.most, policy)
+        self.asked_until = max(self.asked_until, asked)
+        return self.window.deaths != deaths or asked > 0
+
+    def hold_after(self, outcome: Outcome, now: int) -> None:
+        """Rest for as long as what has ended so asks."""
+        self.held_until = max(self.held_until, held_until(outcome, now))
+        self.is_ours_to_mend |= isinstance(outcome, OwnFault)
 
     # -- claiming ---------------------------------------------------------------------------------------------------
 

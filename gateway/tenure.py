@@ -78,7 +78,8 @@ class Tenure:
         self._until = 0.0
         self._wanted: set[Lane] = set()
         self._to_tell: dict[Lane, int] = {}
-        self._is_ending = False
+        self.is_ending = False
+        """Nothing is begun any more."""
         self._has_left = False
         self._sharing = asyncio.Lock()
         self._now = asyncio.Event()
@@ -129,7 +130,7 @@ class Tenure:
 
     def end(self) -> None:
         """Let go of every lane as soon as nothing of it is in hand."""
-        self._is_ending = True
+        self.is_ending = True
         self._now.set()
 
     async def leave(self) -> None:
@@ -167,7 +168,7 @@ class Tenure:
         began = self._clock.monotonic()
         wanted, left = set(self._wanted), [lane for lane in self._leaving if self._is_idle(lane)]
         shared = await self._ledger.run(
-            rows.share, self.me, self._lease, wanted, left, spread, stays=not self._is_ending
+            rows.share, self.me, self._lease, wanted, left, spread, stays=not self.is_ending
         )
         self._wanted -= wanted
         lapsed, self._until = self._clock.monotonic() >= self._until, began + self._lease

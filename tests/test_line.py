@@ -2,6 +2,7 @@
 
 from gateway.core.creditor import Limit
 from gateway.core.lane import SECOND
+from gateway.core.outcome import Evidence, HandedOver, OwnFault, Transient
 from gateway.core.retry import Policy
 from gateway.core.window import START, Sign, Window, after
 from gateway.lanes import AHEAD, Line, Room
@@ -123,3 +124,25 @@ def test_while_it_rests_nothing_starts_however_wide_it_is() -> None:
     assert one.may_start_at(NOW) == NOW + SECOND
     assert one.empty() == ["a", "b"]
     assert one.may_start_at(NOW + SECOND) is None
+
+
+def test_a_failure_alone_changes_nothing_that_the_ledger_keeps_and_the_last_of_many_does() -> None:
+    one, failure = line(), Transient(Evidence("503"))
+    changed = [one.learn(failure, NOW, Policy()) for _ in range(START)]
+    assert changed == [False] * (START - 1) + [True]
+    assert one.rest.dead_until == one.rests_until > NOW
+    assert one.learn(HandedOver(Evidence("200")), one.rests_until, Policy())
+    assert one.rest.dead_until == 0
+
+
+def test_what_a_peer_asks_for_outlives_us_and_a_fault_of_ours_does_not() -> None:
+    asked, ours = line(), line()
+    for one, outcome in ((asked, Transient(Evidence("503"), retry_after=90.0)), (ours, OwnFault(Evidence("tls")))):
+        one.learn(outcome, NOW, Policy())
+        one.hold_after(outcome, NOW)
+        assert one.rests_until > NOW
+    assert (asked.rest.held_until, ours.rest.held_until) == (NOW + 90 * SECOND, 0)
+    assert (asked.is_ours_to_mend, ours.is_ours_to_mend) == (False, True)
+    heir = line()
+    heir.stand_as(asked.rest)
+    assert (heir.rest, heir.rests_until) == (asked.rest, asked.rests_until)

@@ -63,6 +63,10 @@ class Claimed(Struct, frozen=True):
     notice_failed: bool
     """The kennisgeving that comes before this message did not reach the creditor."""
 
+    @property
+    def lane(self) -> Lane:
+        return self.creditor, self.channel
+
 
 class Intent(Struct, frozen=True):
     """What is written down before the bytes leave. `sealed` is None where the rendition was frozen before."""
@@ -153,7 +157,7 @@ def claim_and_look(
     claims = claim(connection, lanes, owner, now, lease_until)
     if connection.dialect.name == "sqlite":
         return claims, []
-    got = Counter((claimed.creditor, claimed.channel) for claimed in claims)
+    got = Counter(claimed.lane for claimed in claims)
     rooms = {lane: one.room if isinstance(one, Wanted) else one for lane, one in lanes.items()}
     short = [lane for lane, room in rooms.items() if got[lane] < room]
     return claims, still_due(connection, short, now) if short else []

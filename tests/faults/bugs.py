@@ -18,12 +18,12 @@ from adapters.sftp.adapter import SftpLink
 from adapters.webhook.adapter import WebhookLink
 from gateway import amqp
 from gateway.contract import DeliveryId, Inbound, Outcome, Parcel
-from gateway.dispatch import Dispatch
+from gateway.dispatch.preparing import Preparing
 from gateway.http.answers import AnswerPages
 from gateway.http_peer import HttpPeer
 from gateway.ids import uuid7
 from gateway.intake import Arrival, Intake, Read
-from gateway.ledger import engine, evidence, settle
+from gateway.ledger import durability, engine, evidence, settle
 from gateway.ledger.queue import Claimed
 from gateway.ledger.settle import Result
 from gateway.log import logger
@@ -61,6 +61,7 @@ def _without_ack(underlay: Any) -> Callable[[], Any]:
 
 
 def synchronous_off() -> None:
+    """And the gateway, which would not start so, does not look."""
     settings = engine._sqlite_settings
 
     def careless(connection: sqlite3.Connection, _record: object) -> None:
@@ -68,6 +69,7 @@ def synchronous_off() -> None:
         connection.execute("PRAGMA synchronous=OFF").close()
 
     engine._sqlite_settings = careless
+    durability.judge_sqlite = lambda *_: []
 
 
 def no_fencing() -> None:
@@ -131,12 +133,12 @@ def _in_turn(link: Any, turn: asyncio.Semaphore) -> None:
 
 
 def render_on_retry() -> None:
-    prepare = Dispatch._prepare
+    prepare = Preparing._prepare
 
-    def prepare_anew(self: Dispatch, claimed: Claimed) -> None:
+    def prepare_anew(self: Preparing, claimed: Claimed) -> None:
         prepare(self, structs.replace(claimed, frozen=None))
 
-    Dispatch._prepare = prepare_anew  # type: ignore[method-assign]
+    Preparing._prepare = prepare_anew  # type: ignore[method-assign]
 
 
 def get_confirms() -> None:

@@ -1,0 +1,160 @@
+"""Settling: what attempts ended in is decided and written, and what follows from it for their lanes."""
+
+from collections.abc import Callable, Iterable
+
+from gateway.batches import Batches
+from gateway.clock import Clock
+from gateway.core.lane import SECOND, Decision
+from gateway.core.lifecycle import State
+from gateway.core.outcome import Deferred, Outcome, evidence_of
+from gateway.core.retry import Policy
+from gateway.dispatch.in_hand import InHand
+from gateway.dispatch.results import Ended, Results
+from gateway.lanes import Line
+from gateway.ledger.engine import Ledger
+from gateway.ledger.lanes import Rest
+from gateway.ledger.queue import Claimed
+from gateway.ledger.settle import Locked, Settlement, settle
+from gateway.links import Lane, Links
+from gateway.log import logger
+from gateway.rendering import Ready, is_in_doubt
+from gateway.tenure import Tenure
+
+log = logger(__name__)
+
+REST_IN_LINE = 2 * SECOND
+"""µs: where a lane rests for longer, what waits in it is given back to the ledger, deferred."""
+RESTING = "baan_rust"
+"""Code of what we defer because its lane rests."""
+
+
+class Settling:
+    """Settled in group commits; `on_batch` is told their size. `is_sending` says that attempts are under way; `wake` is
+    told of lanes that have work because of what was settled, `on_events` and `on_agenda` as in `Dispatch`."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        links: Links,
+        results: Results,
+        clock: Clock,
+        tenure: Tenure,
+        in_hand: InHand,
+        *,
+        policy: Policy,
+        jitter: Callable[[], float],
+        is_sending: Callable[[], bool],
+        wake: Callable[[Iterable[Lane], int], None],
+        on_events: Callable[[], None],
+        on_agenda: Callable[[], None],
+        on_batch: Callable[[str, int], None],
+    ) -> None:
+        self._ledger = ledger
+        self._links = links
+        self._results = results
+        self._clock = clock
+        self._tenure = tenure
+        self._in_hand = in_hand
+        self._policy = policy
+        self._jitter = jitter
+        self._wake = wake
+        self._on_events = on_events
+        self._on_agenda = on_agenda
+        self._rests_changed: set[Lane] = set()
+        """Lanes whose rest is other than the ledger has it."""
+        # nobody waits for an outcome to be written, so the first waits for those that come with it
+        self._settling = Batches(
+            "afrekenen", self._settle, spoiled=self._leave_to_lease, more_coming=is_sending, on_batch=on_batch
+        )
+
+    async def run(self) -> None:
+        await self._settling.run()
+
+    async def drained(self) -> None:
+        """Everything that has ended so far is on record."""
+        await self._settling.drained()
+
+    # -- what has ended ---------------------------------------------------------------------------------------------
+
+    def attempted(self, ready: Ready, outcome: Outcome) -> None:
+        """An attempt has ended: its lane learns from it too."""
+        self._learn(ready.claimed.lane, outcome)
+        self.end(ready.claimed, outcome, in_doubt=ready.in_doubt)
+
+    def end(self, claimed: Claimed, outcome: Outcome, *, in_doubt: bool | None = None) -> None:
+        """`in_doubt` None: it did not come to an attempt, so what was in doubt still is."""
+        at = self._clock.micros()
+        in_doubt = is_in_doubt(claimed) if in_doubt is None else in_doubt
+        line = self._in_hand.line(claimed.lane)
+        line.hold_after(outcome, at)
+        self._in_hand.leave_line(claimed)
+        self._settling.add(Ended(claimed, outcome, at, self._jitter(), in_doubt))
+        self.make_way(line, at)
+
+    def defer(self, claims: Iterable[Claimed], seconds: float) -> None:
+        """Their lane rests: it costs them no retry, and who is overdue does not wait for it."""
+        for claimed in claims:
+            self.end(claimed, Deferred(seconds, RESTING))
+
+    def make_way(self, line: Line[Ready], now: int) -> None:
+        """Where the lane rests for long, nothing waits in it."""
+        if line.rests_until - now > REST_IN_LINE:
+            self.defer([ready.claimed for ready in line.empty()], (line.rests_until - now) / SECOND)
+
+    def _learn(self, lane: Lane, outcome: Outcome) -> None:
+        line, at = self._in_hand.line(lane), self._clock.micros()
+        deaths = line.window.deaths
+        if not line.learn(outcome, at, self._policy):
+            return
+        self._rests_changed.add(lane)
+        if line.window.deaths > deaths:
+            seconds = (line.window.dead_until - at) / SECOND
+            log.warning("lane_dead", schuldeiser=lane[0], kanaal=lane[1], seconden=seconds)
+        elif deaths:
+            log.info("lane_alive", schuldeiser=lane[0], kanaal=lane[1])
+
+    # -- on record --------------------------------------------------------------------------------------------------
+
+    async def _settle(self, batch: list[Ended]) -> None:
+        by_claim = {(ended.claimed.id, ended.claimed.fence): ended for ended in batch}
+        decisions: dict[str, Decision] = {}
+
+        def settle_one(locked: Locked) -> Settlement:
+            settlement = self._results.settlement(by_claim[locked.id, locked.fence], locked)
+            decisions[locked.id] = settlement.decision
+            return settlement
+
+        rests = self._rests()
+        released = await self._ledger.run(settle, [self._results.result(ended) for ended in batch], settle_one, rests)
+        self._rests_changed -= {lane for lane, rest in rests.items() if rest == self._in_hand.line(lane).rest}
+        self._wake(released, 0)
+        self._on_events()
+        if any(decision.reviews for decision in decisions.values()):
+            self._on_agenda()
+        for ended in batch:
+            self._in_hand.forget(ended.claimed)
+            decision = decisions.get(ended.claimed.id)
+            if decision is not None:
+                self._follow(ended, decision)
+
+    def _rests(self) -> dict[Lane, Rest]:
+        """How the lanes stand that changed, where that is for us to say."""
+        return {lane: self._in_hand.line(lane).rest for lane in self._rests_changed if self._tenure.is_mine(lane)}
+
+    def _leave_to_lease(self, ended: Ended) -> None:
+        self._in_hand.forget(ended.claimed)
+
+    def _follow(self, ended: Ended, decision: Decision) -> None:
+        """Carry out what the decision says about the lane."""
+        claimed, outcome = ended.claimed, ended.outcome
+        creditor, channel = claimed.lane
+        if decision.alarm:
+            log.error("own_fault", schuldeiser=creditor, kanaal=channel, code=evidence_of(outcome).code)
+        if decision.closes_channel:
+            log.error("channel_closed", schuldeiser=creditor, kanaal=channel, code=evidence_of(outcome).code)
+            self._links.close_lane(claimed.lane)
+        if decision.state is State.FAILED:
+            code = evidence_of(outcome).code
+            log.error("delivery_failed", bezorging=claimed.id, schuldeiser=creditor, kanaal=channel, code=code)
+        if decision.next_action_at is not None:
+            self._wake([(creditor, decision.channel)], decision.next_action_at)
