@@ -110,7 +110,7 @@ class Settling:
         if line.window.deaths > deaths:
             seconds = (line.window.dead_until - at) / SECOND
             log.warning("lane_dead", schuldeiser=lane[0], kanaal=lane[1], seconden=seconds)
-        elif deaths:
+        elif line.window.deaths < deaths:
             log.info("lane_alive", schuldeiser=lane[0], kanaal=lane[1])
 
     # -- on record --------------------------------------------------------------------------------------------------

@@ -231,6 +231,7 @@ async def test_a_hand_over_that_is_recorded_after_the_answer_is_told_as_well(sql
         async with town.webhooks["energie"].takes(0.2):
             await town.send(notice("SHV-1", 1, "energie"))
             (row,) = await town.reach("bezig")
+            await town.until(lambda: _is_asked(town))
             await receive(town, said(row, UNKNOWN))
             await town.hand_over()
         now = await town.delivery("energie")
