@@ -35,13 +35,16 @@ async def bad_creditors(
     engines: Sequence[str] = ENGINES,
     modes: Sequence[str] = MODES,
     bugs: Sequence[str] = (),
+    *,
+    each_on_both: bool = True,
 ) -> list[Figures]:
     """F10, F11. A creditor that is slow, silent, or whose replies break HTTP; another behind a bad line: the others are
-    served as quickly as without them."""
+    served as quickly as without them. `each_on_both`: every mode on every engine; else they are dealt out."""
     rounds = []
-    for engine in engines:
+    for nr, engine in enumerate(engines):
+        dealt = modes if each_on_both else modes[nr :: len(engines)]
         async with open_scene(grounds, "F10", engine, seed, bugs=bugs, tempo=TEMPO) as scene:
-            costs = {mode: await cost_of(scene, mode) for mode in modes}
+            costs = {mode: await cost_of(scene, mode) for mode in dealt}
             worst = max(costs, key=lambda mode: costs[mode].sick - costs[mode].well)
             scene.figures.notes.append(f"p95 of a hand-over to others: {costs[worst]} ({worst}, the worst)")
             scene.figures.faults += [f"{mode}: {it}" for mode, it in costs.items() if it.is_too_high]
