@@ -12,7 +12,7 @@ RUN /opt/build/bin/python -m hatchling build --target wheel --directory /wheel \
     && pip install --no-cache-dir --no-deps /wheel/*.whl
 
 FROM python:3.11-slim
-RUN useradd --system --uid 10001 --user-group --no-create-home kennisgeving
+RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin kennisgeving
 COPY --from=build /opt/kennisgeving /opt/kennisgeving
 ENV PATH=/opt/kennisgeving/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -1,8 +1,7 @@
 """The creditors of docker-compose.yml: four servers that verify what they get and answer, and their register.
 
 They have a certificate authority of their own, which issues the gateway its client certificate too, and leave it all
-in HOME: `schuldeisers.toml` and the keys and passwords that it names. A start makes new SFTP keys, so apply the
-register again after a restart.
+in HOME: `schuldeisers.toml` and the keys and passwords that it names. What is there is kept at the next start.
 """
 
 import asyncio

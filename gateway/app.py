@@ -29,7 +29,7 @@ from gateway.key_files import look_at_files, of_creditors
 from gateway.keys import Keys, read_keys
 from gateway.ledger import register as register_rows
 from gateway.ledger.durability import durability
-from gateway.ledger.engine import Ledger, LedgerAway
+from gateway.ledger.engine import Contention, Ledger, LedgerAway
 from gateway.ledger.upgrade import upgrade
 from gateway.links import Links
 from gateway.log import logger
@@ -231,8 +231,8 @@ class Gateway:
         )
 
     async def prepare(self) -> None:
-        """Bring the ledger to the current schema and put the register in force; raises LedgerAway, TablesRefused: also
-        where the ledger may lose what it committed, or where others can read a creditor's key file."""
+        """Bring the ledger to the current schema and put the register in force; raises LedgerAway, Contention, and
+        TablesRefused also where the ledger may lose what it committed or others can read a creditor's key file."""
         _refuse_unsafe(await self.ledger.run(durability))
         await self.ledger.run(upgrade)
         if self.config.register is not None and await self.ledger.run(register_rows.revision) == 0:
@@ -255,13 +255,16 @@ class Gateway:
         log.info("stopped")
 
     async def _prepare_when_possible(self) -> None:
-        """A ledger that is not there yet is waited for."""
+        """A ledger that is not there yet is waited for. Who meets another that starts as well looks again: that one has
+        put the register in force."""
         while not self._stop.is_set():
             try:
                 await self.prepare()
             except LedgerAway as why:
                 log.warning("ledger_away", stap="starten", reden=str(why))
                 await asyncio.sleep(LEDGER_PAUSE)
+            except Contention:
+                continue
             else:
                 return
 

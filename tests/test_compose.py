@@ -75,6 +75,20 @@ def test_every_service_that_stays_up_has_a_health_check() -> None:
     assert [name for name, service in staying.items() if "test" not in service.get("healthcheck", {})] == []
 
 
+def test_one_service_builds_the_image_and_the_others_start_after_it() -> None:
+    services = COMPOSE["services"]
+    ours = {name: service for name, service in services.items() if service["image"] == services["prepare"]["image"]}
+    assert [name for name, service in ours.items() if "build" in service] == ["prepare"]
+    assert {service["pull_policy"] for name, service in ours.items() if name != "prepare"} == {"never"}
+    assert {name for name in services if "prepare" in _before(name)} == services.keys() - {"prepare"}
+
+
+def _before(service: str) -> set[str]:
+    """What is up before it starts."""
+    direct = set(COMPOSE["services"][service].get("depends_on", {}))
+    return direct.union(*map(_before, direct))
+
+
 def test_the_image_gets_every_file_it_is_built_from() -> None:
     sent = set(re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
     assert sent >= {"adapters", "gateway", "schemas", "pyproject.toml", "requirements.txt", "requirements-build.txt"}

@@ -8,7 +8,7 @@ import os
 import secrets
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from threading import Timer
 
@@ -22,7 +22,10 @@ from gateway.broker_check import check_broker
 from gateway.clock import Clock
 from gateway.config import AmqpSettings
 from gateway.core import lane
+from gateway.core.creditor import Creditor
+from gateway.ledger import register as register_rows
 from gateway.ledger.durability import judge_postgresql, judge_sqlite
+from gateway.ledger.engine import Contention, Ledger
 from gateway.pki import Authority
 from gateway.register import read_register
 from tests.conftest import Broker
@@ -224,6 +227,26 @@ def test_what_postgresql_may_be_set_to(values: dict[str, str], unsafe: list[int]
 )
 def test_what_sqlite_may_be_set_to(mode: str, synchronous: int, unsafe: list[int]) -> None:
     assert [nr for nr, finding in enumerate(judge_sqlite(mode, synchronous)) if finding.unsafe] == unsafe
+
+
+# -- beside another --------------------------------------------------------------------------------------------------
+
+
+async def test_a_start_that_met_another_at_an_empty_register_goes_on_with_what_that_one_put_in_force(
+    ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met: list[Creditor] = []
+
+    async def apply_second(ledger: Ledger, clock: Clock, creditors: Iterable[Creditor]) -> None:
+        met.extend(creditors)
+        await apply_register(ledger, clock, met)
+        raise Contention("23505")
+
+    monkeypatch.setattr(app, "apply_register", apply_second)
+    async with running(tmp_path, ledger_url, [neighbour("energie")]) as town:
+        await town.send(notice("SHV-1", 1, "energie"))
+        await town.reach("afgeleverd", "energie")
+        assert await town.ledger.run(register_rows.revision) == len(met) == 1
 
 
 # -- the queue -------------------------------------------------------------------------------------------------------
