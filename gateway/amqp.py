@@ -22,7 +22,7 @@ from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity, Chann
 from msgspec import Struct
 from pamqp.commands import Basic
 
-from gateway.amqp_properties import tolerate
+from gateway.amqp_client import connect
 from gateway.core.notice import Sender
 from gateway.intake import Arrival, Intake, Quarantined, Verdict
 from gateway.ledger.engine import LedgerAway
@@ -81,8 +81,7 @@ class Broker(Struct, frozen=True):
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AbstractConnection]:
         """Raises OSError, AMQPError."""
-        tolerate()
-        connection = await aio_pika.connect(self.url, ssl_context=self.tls, timeout=10)
+        connection = await connect(self.url, self.tls)
         try:
             yield connection
         finally:

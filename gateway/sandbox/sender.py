@@ -15,6 +15,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
+from gateway.amqp_client import connect
 from gateway.clock import Clock
 from gateway.pki import make_key
 
@@ -45,7 +46,7 @@ class AmqpSender:
         self._channel: AbstractChannel | None = None
 
     async def __aenter__(self) -> Self:
-        self._connection = await aio_pika.connect(self._url, ssl_context=self._tls, timeout=10)
+        self._connection = await connect(self._url, self._tls)
         self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
         return self
 

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -88,7 +89,7 @@ def _live(order: Order) -> None:
             points.arm(order.point, order.hit, Path(order.note))
         code = run([*order.command, "--config", order.config])
     except BaseException as why:  # noqa: BLE001 - a fork may never come back to the loop of its parent
-        sys.stderr.write(f"{type(why).__name__}: {why}\n")
+        traceback.print_exception(why)
     finally:
         sys.stderr.flush()
         Path(order.code).write_text(str(code))
