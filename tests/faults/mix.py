@@ -42,7 +42,9 @@ async def _troubles(scene: Scene, chance: random.Random, seconds: float) -> None
         scene.figures.notes.append(" + ".join(pair))
         for _ in range(4):
             scene.send(scene.load.dossier())
-        await asyncio.gather(*(TROUBLES[name](scene, chance) for name in pair))
+        ended = await asyncio.gather(*(TROUBLES[name](scene, chance) for name in pair), return_exceptions=True)
+        for why in filter(None, ended):  # both are over: what was taken down is up again
+            raise why
 
 
 async def _kept_alive(scene: Scene, nr: int, over: asyncio.Event) -> None:
