@@ -1,5 +1,6 @@
 """What the command imports sooner or later: a process that has it all can fork one that starts at once."""
 
+from importlib import import_module
 from importlib.metadata import entry_points
 
 EVERYTHING = (
@@ -17,3 +18,8 @@ EVERYTHING = (
     "asyncpg",
     "uvloop",
 )
+
+
+def import_everything() -> None:
+    for name in EVERYTHING:
+        import_module(name)

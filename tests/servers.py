@@ -213,12 +213,15 @@ _NO_SPINNING = "+sbwt none +sbwtdcpu none +sbwtdio none"
 """Threads of the broker that have nothing to do sleep at once: the cores are for who has."""
 _CLEAR = """
 DO $$
-DECLARE one record;
+DECLARE one record; has_rows boolean;
 BEGIN
     PERFORM pg_terminate_backend(pid, 5000)
         FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid();
     FOR one IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version' LOOP
-        EXECUTE format('DELETE FROM %I', one.tablename);
+        EXECUTE format('SELECT EXISTS (SELECT FROM %I)', one.tablename) INTO has_rows;
+        IF has_rows THEN
+            EXECUTE format('TRUNCATE %I', one.tablename);
+        END IF;
     END LOOP;
     FOR one IN SELECT sequencename FROM pg_sequences WHERE schemaname = 'public' LOOP
         EXECUTE format('ALTER SEQUENCE %I RESTART', one.sequencename);

@@ -64,9 +64,9 @@ def test_every_seeded_bug_can_be_planted_in_a_gateway() -> None:
     program = """
 import os
 from tests.faults.bugs import BUGS
-from tests.faults.gateway import _import_everything
+from tests.imports import import_everything
 
-_import_everything()
+import_everything()
 for bug, plant in BUGS.items():
     if os.fork() == 0:
         plant()
