@@ -80,7 +80,7 @@ class _Checkup:
         self._clock = clock
         self._keys: Keys | None = None
         self._creditors: list[Creditor] = []
-        """Of the register in force; of the file where none is in force yet."""
+        """Of the register in force, and as the file has them where that says otherwise."""
 
     async def settings(self) -> list[Finding]:
         return [*_cautions(self._config), *_look_at_http(self._config.http, self._clock)]
@@ -129,8 +129,14 @@ class _Checkup:
             return [*in_force, *(Finding(False, error) for error in why.errors)]
         except SettingsRefused as why:
             return [*in_force, Finding(False, str(why))]
-        self._creditors = self._creditors or filed
-        return [*in_force, Finding(True, f"{file}: {len(filed)} schuldeisers")]
+        found = [*in_force, Finding(True, f"{file}: {len(filed)} schuldeisers")]
+        before, after = ({one.id: one for one in creditors} for creditors in (self._creditors, filed))
+        number = sum(before.get(id_) != after.get(id_) for id_ in before | after)
+        if before and number:
+            advice = "kennisgeving schuldeisers apply brengt het bestand van kracht"
+            found.append(Finding(True, f"{file}: let op, bij {number} anders dan wat van kracht is; {advice}"))
+        self._creditors = list((before | after).values())
+        return found
 
     async def creditors(self) -> list[Finding]:
         if self._keys is None:

@@ -25,5 +25,17 @@ def read_secret(reference: str) -> bytes:
         if kind == "env":
             return os.environb[name.encode()]
     except (OSError, KeyError) as why:
-        raise SecretMissing(f"{reference}: {type(why).__name__}") from why
+        raise SecretMissing(f"{reference}: {_reason(why)}") from why
     raise SettingsRefused("a secret is given as file:<path> or env:<NAME>")
+
+
+def _reason(why: OSError | KeyError) -> str:
+    match why:
+        case FileNotFoundError():
+            return "bestaat niet"
+        case PermissionError():
+            return "mag niet worden gelezen"
+        case KeyError():
+            return "staat niet in de omgeving"
+        case _:
+            return type(why).__name__

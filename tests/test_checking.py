@@ -11,12 +11,14 @@ import aio_pika
 import pytest
 
 from gateway.amqp import Broker, Topology
+from gateway.app import apply_register
 from gateway.broker_check import judge_queue
 from gateway.checking import check, line
 from gateway.clock import Clock
 from gateway.contract import Finding
 from gateway.ledger.engine import Ledger
 from gateway.ledger.upgrade import upgrade
+from gateway.register import read_register
 from tests import conftest
 from tests.servers import RabbitMQ, ServerMissing, free_port
 
@@ -122,6 +124,23 @@ async def test_a_ledger_is_looked_at_where_there_is_one(directory: Path, empty_u
     assert any("bij de start" in finding.text for finding in before)
     assert any(finding.text == "[ledger] bereikbaar, het huidige schema" for finding in after)
     assert len(wrong(after)) == 1
+
+
+async def test_a_register_file_that_is_not_in_force_yet_is_looked_at_and_told(directory: Path) -> None:
+    await findings(directory)
+    ledger = Ledger(f"sqlite:///{directory}/ledger.db")
+    await ledger.run(upgrade)
+    file = directory / "schuldeisers.toml"
+    await apply_register(ledger, Clock(), read_register(file))
+    await ledger.aclose()
+    assert not any("let op, bij" in finding.text for finding in await findings(directory))
+    text = file.read_text()
+    file.write_text(
+        text + text.replace('id = "energie-voorbeeld"', 'id = "nieuw"').replace("127.0.0.0/8", "10.0.0.0/8")
+    )
+    found = await findings(directory)
+    assert any("let op, bij 1 anders dan wat van kracht is" in finding.text for finding in found)
+    assert any(text.startswith("nieuw webhook: ") and "netwerken" in text for text in wrong(found))
 
 
 async def test_a_ledger_that_is_away_is_wrong(directory: Path) -> None:

@@ -91,7 +91,7 @@ async def _read(config: Config, delivery: str) -> Told:
 
 def _found(connection: Connection, opens: Sealer, delivery: str) -> Told | None:
     found = read.delivery_with(connection, delivery)
-    return None if found is None else opened(opens, *found[:3])
+    return None if found is None else opened(opens, *found[:3], read.acts_on(connection, [delivery]))
 
 
 def _row(line: DeliveryLine) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import os
 import signal
 
 import uvloop
@@ -32,7 +31,7 @@ def serve(*, config: ConfigFile = DEFAULT_CONFIG) -> int:
             log.error("settings_refused", melding=line)
         return 2
     except OSError as why:
-        log.error("not_started", reden=os.strerror(why.errno) if why.errno else type(why).__name__)
+        log.error("not_started", reden=why.strerror or type(why).__name__)
         return 1
     return 0
 

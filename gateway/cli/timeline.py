@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from gateway.core.agenda import Terms
 from gateway.core.case import Case, Standing
 from gateway.core.deadlines import AMSTERDAM
+from gateway.core.lifecycle import IN_PROGRESS
 from gateway.core.stand import dossier_coming, stand
 from gateway.events import rfc3339
 from gateway.http.records import (
@@ -42,6 +43,7 @@ _OUTCOMES = {
     "eigen_fout": "fout aan onze kant",
     "onzeker": "onzeker",
 }
+_ACTS = {"herhaling": "opnieuw verzenden", "herstel": "na een herstel in twijfel gezet"}
 _KINDS = {
     "receipt": "ontvangst bevestigd",
     "bounce": "teruggekomen",
@@ -51,21 +53,24 @@ _KINDS = {
 
 
 class Told(Struct, frozen=True):
-    """One delivery with its attempts and its evidence (rows of the ledger), and its answers by evidence id."""
+    """One delivery with its attempts, its evidence and what people had done to it (rows of the ledger), and its answers
+    by evidence id."""
 
     row: Any
     attempts: Sequence[Any]
     evidence: Sequence[Any]
     answers: Mapping[str, bytes]
+    acts: Sequence[Any] = ()
 
 
 class Story(Struct, frozen=True):
-    """One dossier (rows of the ledger) with all its deliveries, and how it stands."""
+    """One dossier (rows of the ledger) with all its deliveries, how it stands, and whom it names in vain (tasks)."""
 
     dossier: Any
     messages: Sequence[Any]
     told: Sequence[Told]
     case: Case
+    unknown: Sequence[Any]
 
 
 class Look(Struct, frozen=True):
@@ -85,28 +90,34 @@ def read_stories(connection: Connection, /, sealer: Sealer, **which: Any) -> lis
     ids = [row.id for row in rows]
     attempts = _by_delivery(read.attempts_of(connection, ids))
     evidence = _by_delivery(read.evidence_of(connection, ids))
+    deliveries = read.deliveries_of(connection, ids)
+    acts = _by_delivery(read.acts_on(connection, [row.id for row in deliveries]))
+    unknown = read.unknown_creditors(connection, ids)
     told = defaultdict(list)
-    for row in read.deliveries_of(connection, ids):
-        told[row.dossier_id].append(opened(sealer, row, attempts[row.id], evidence[row.id]))
+    for row in deliveries:
+        told[row.dossier_id].append(opened(sealer, row, attempts[row.id], evidence[row.id], acts[row.id]))
     return [
         Story(
             row,
             read.messages_of(connection, row.id),
             told[row.id],
             agenda.case_of(connection, row.id) or Case(row.id, ()),
+            [one for one in unknown if one.dossier_id == row.id],
         )
         for row in rows
     ]
 
 
-def opened(sealer: Sealer, row: Any, attempts: Sequence[Any], evidence: Sequence[Any]) -> Told:
+def opened(
+    sealer: Sealer, row: Any, attempts: Sequence[Any], evidence: Sequence[Any], acts: Sequence[Any] = ()
+) -> Told:
     """Raises SealBroken."""
     answers = {
         one.id: sealer.open(row.key, one.answer, aad("evidence", one.id, "answer"))
         for one in evidence
         if one.answer is not None
     }
-    return Told(row, attempts, evidence, answers)
+    return Told(row, attempts, evidence, answers, acts)
 
 
 def delivery_record(told: Told) -> DeliveryDetail:
@@ -150,10 +161,17 @@ def timeline(story: Story, look: Look) -> Tree:
     for key, deliveries in sorted(by_creditor.items(), key=lambda item: _sort_key(item[0], look)):
         branch = tree.add(Text(_title(key, look), style="bold"))
         if key in stands:
-            _add_stand(branch, stands[key])
+            _add_stand(branch, stands[key], deliveries)
         for told in deliveries:
             add_delivery(branch, told)
+    for one in story.unknown:
+        branch = tree.add(Text(f"{one.creditor}, niet in het register", style="bold"))
+        branch.add(_line(one.created_at, f"{in_words(one.soort)}: {_task(one)}", style="red"))
     return tree
+
+
+def _task(one: Any) -> str:
+    return "taak in de werkbak" if one.closed_at is None else "taak afgehandeld"
 
 
 def _stands(story: Story, look: Look) -> dict[tuple[str, str | None], StandLine]:
@@ -174,9 +192,11 @@ def _title(key: tuple[str, str | None], look: Look) -> str:
     return look.name(creditor) + (f", namens {look.name(agent_for)}" if agent_for else "")
 
 
-def _add_stand(branch: Tree, one: StandLine) -> None:
+def _add_stand(branch: Tree, one: StandLine, deliveries: Iterable[Told]) -> None:
     """How it stands, what comes next, and what a person still has to do."""
-    branch.add(Text(in_words(one.stand), style="green" if one.stand == Standing.PAUSED else "yellow"))
+    hopes = one.stand == Standing.NOT_TOLD and any(told.row.state in IN_PROGRESS for told in deliveries)
+    style = "green" if one.stand == Standing.PAUSED else "yellow"
+    branch.add(Text("nog " * hopes + in_words(one.stand), style=style))
     for pause in one.pauzes:
         branch.add(Text(pause_in_words(pause)))
     for claim in one.vorderingen:
@@ -207,7 +227,7 @@ def pause_in_words(pause: PauseLine) -> str:
 def add_delivery(tree: Tree, told: Told) -> None:
     row = told.row
     branch = tree.add(_line(row.created_at, f"{row.soort} (versie {row.versie}): {in_words(row.state)}"))
-    for at, text in sorted([*_attempts(told), *_evidence(told)]):
+    for at, text in sorted([*_attempts(told), *_evidence(told), *_acts(told)]):
         branch.add(_line(at, text))
 
 
@@ -242,6 +262,13 @@ def _evidence(told: Told) -> Iterator[tuple[int, str]]:
             yield one.received_at, f"antwoord: {answer_in_words(msgspec.json.decode(told.answers[one.id]))}"
         else:
             yield one.received_at, _KINDS.get(one.kind, one.kind)
+
+
+def _acts(told: Told) -> Iterator[tuple[int, str]]:
+    for one in told.acts:
+        what = _ACTS.get(one.kind, one.kind) + " gevraagd" * (one.before is None)
+        others = f", bevestigd door {one.done_by}" if one.done_by and one.done_by != one.asked_by else ""
+        yield one.done_at or one.asked_at, f"{what} door {one.asked_by}{others}: {one.reason}"
 
 
 def _line(at: int, text: str, style: str = "") -> Text:

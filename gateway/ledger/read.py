@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from gateway.core.task import TaskKind
 from gateway.ledger.among import among
 from gateway.ledger.schema import (
     attempt,
@@ -12,8 +13,11 @@ from gateway.ledger.schema import (
     dossier,
     evidence,
     message,
+    operator_act,
+    operator_act_item,
     outbox,
     payload,
+    task,
     transition,
 )
 
@@ -83,6 +87,21 @@ def evidence_of(connection: Connection, dossier_ids: Collection[str]) -> Rows:
     of_dossiers = select(delivery.c.id).where(among(delivery.c.dossier_id, dossier_ids))
     query = select(evidence).where(evidence.c.delivery_id.in_(of_dossiers))
     return connection.execute(query.order_by(evidence.c.id)).all()
+
+
+def acts_on(connection: Connection, delivery_ids: Collection[str]) -> Rows:
+    """What people had done to these deliveries, oldest first; `before` is null where it was asked for and not done."""
+    query = select(operator_act, operator_act_item.c.delivery_id, operator_act_item.c.before).join(
+        operator_act_item, operator_act_item.c.act_id == operator_act.c.id
+    )
+    chosen = query.where(among(operator_act_item.c.delivery_id, delivery_ids))
+    return connection.execute(chosen.order_by(operator_act.c.id)).all()
+
+
+def unknown_creditors(connection: Connection, dossier_ids: Collection[str]) -> Rows:
+    """Tasks on creditors of these dossiers that the register did not know, oldest first."""
+    unknown = (task.c.soort == TaskKind.CREDITOR_UNKNOWN) & among(task.c.dossier_id, dossier_ids)
+    return connection.execute(select(task).where(unknown).order_by(task.c.id)).all()
 
 
 def view_of(connection: Connection, delivery_id: str) -> tuple[bytes, bytes] | None:

@@ -55,7 +55,7 @@ async def run(given: argparse.Namespace, directory: Path) -> int:
     async with open_grounds(directory) as grounds:
         if names or not given.what:
             rounds = await carry_out(grounds, chosen(names, effort), seed, effort, tell, note)
-        if "teeth" in given.what or not (given.what or given.quick):
+        if "teeth" in given.what or not (given.what or given.quick or given.ci):
             bites += await bite(grounds, seed, tell)
         note(rounds)
     if given.what == ["teeth"]:

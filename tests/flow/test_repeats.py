@@ -28,12 +28,16 @@ class Clerk:
         self._config = str(town.directory / "gateway.toml")
         self._capsys = capsys
 
-    async def says(self, *words: str) -> tuple[int, str, str]:
-        """Exit code, standard output, standard error of `bezorging herhaal`."""
+    async def says(self, *words: str, command: str = "herhaal") -> tuple[int, str, str]:
+        """Exit code, standard output, standard error of a command on deliveries."""
         self._capsys.readouterr()
-        code = await asyncio.to_thread(run, ["bezorging", "herhaal", *words, "--config", self._config])
+        code = await asyncio.to_thread(run, ["bezorging", command, *words, "--config", self._config])
         shown = self._capsys.readouterr()
         return code, shown.out, shown.err
+
+    async def shown(self, delivery: str) -> str:
+        """As a person sees it, on one line."""
+        return " ".join((await self.says(delivery, command="show"))[1].split())
 
     async def told(self, *words: str) -> dict[str, Any]:
         _, shown, wrong = await self.says(*words, "--json")
@@ -203,6 +207,7 @@ async def test_with_four_eyes_another_person_confirms_what_one_has_asked(
         (row,) = await town.reach("afgeleverd")
         asked = await clerk.repeats(row.id, "--door", "Noor")
         assert (asked["gedaan"], len(await town.attempts())) == (False, 1)
+        assert "opnieuw verzenden gevraagd door Noor: storing voorbij" in await clerk.shown(row.id)
         code = asked["code"]
         assert "niet zelf" in (await clerk.says("--bevestig", code, "--door", "noor"))[2]
         assert (await clerk.says("--bevestig", "XXXXXX", "--door", "Sam"))[0] == 1
@@ -212,6 +217,7 @@ async def test_with_four_eyes_another_person_confirms_what_one_has_asked(
         assert "al bevestigd, door Sam" in (await clerk.says("--bevestig", code, "--door", "Ali"))[2]
         (act,) = await town.rows(schema.operator_act)
         assert (act.asked_by, act.done_by, act.reason) == ("Noor", "Sam", "storing voorbij")
+        assert "opnieuw verzenden door Noor, bevestigd door Sam: storing voorbij" in await clerk.shown(row.id)
         await town.reach("afgeleverd")
 
 
