@@ -1,5 +1,6 @@
 """The faults by name, how much of each a run takes, and the run itself."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -21,6 +22,8 @@ class Effort(NamedTuple):
     """Empty: every fault."""
 
 
+LONGEST = 1500.0
+"""Seconds that one fault may take, twice what the longest takes; F24 has its minutes beyond that."""
 FULL = Effort(1000, 20, 20.0)
 CI = Effort(60, 2, 1.0, each_on_both=False)
 QUICK = Effort(16, 1, 0.0, each_on_both=False, only=frozenset({"F1", "F6", "F16"}))
@@ -88,7 +91,8 @@ async def carry_out(
 
 async def _one(grounds: Grounds, name: str, seed: int, effort: Effort) -> list[Figures]:
     try:
-        return await FAULTS[name].run(grounds, seed, effort)
+        async with asyncio.timeout(LONGEST + effort.minutes * 60):
+            return await FAULTS[name].run(grounds, seed, effort)
     except (disks.MountRefused, names.NamespaceRefused) as why:
         return [Figures(name, notes=[f"SKIPPED: this machine does not let us ({why})"])]
     except Exception as why:  # noqa: BLE001 - the other faults are to be seen too, and this one is red

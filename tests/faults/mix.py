@@ -14,6 +14,10 @@ from tests.faults.scene import Figures, Scene, open_scene
 
 ROUND = 75.0
 """Seconds between two verdicts."""
+QUEUES_SETTLE = 2.0
+"""Seconds. Where a new quorum queue lies is on the disk of RabbitMQ 3.10 half a second after it was declared; killed
+before that, the broker answers for this queue with an internal error for ever (`could not be restarted {error,enoent}`),
+and no client can do anything about it."""
 Trouble = Callable[[Scene, random.Random], Awaitable[None]]
 
 
@@ -85,6 +89,7 @@ async def _gateway_stands_still(scene: Scene, chance: random.Random) -> None:
 
 
 async def _broker_dies(scene: Scene, _: random.Random) -> None:
+    await asyncio.sleep(QUEUES_SETTLE)
     await asyncio.to_thread(scene.grounds.rabbitmq.kill)
     scene.figures.count_kill("rabbitmq")
     await asyncio.to_thread(scene.grounds.rabbitmq.start)
