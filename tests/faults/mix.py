@@ -16,8 +16,8 @@ ROUND = 75.0
 """Seconds between two verdicts."""
 QUEUES_SETTLE = 2.0
 """Seconds. Where a new quorum queue lies is on the disk of RabbitMQ 3.10 half a second after it was declared; killed
-before that, the broker answers for this queue with an internal error for ever (`could not be restarted {error,enoent}`),
-and no client can do anything about it."""
+before that, the broker answers for this queue with an internal error for ever ("could not be restarted,
+{error,enoent}"), and no client can do anything about it."""
 Trouble = Callable[[Scene, random.Random], Awaitable[None]]
 
 
