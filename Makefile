@@ -19,7 +19,7 @@ demo: setup  ## everything on this machine, no servers needed: sample notices to
 
 test: .venv/.dev  ## every test, against a real RabbitMQ and PostgreSQL that the tests start and stop themselves
 	@.ci/servers
-	$(BIN)/python -m pytest -q -n auto --dist worksteal
+	$(BIN)/python -m pytest -q -n auto --dist worksteal $(ARGS)
 
 faults: .venv/.dev  ## break everything that can break, for most of an hour, and write docs/guarantee-report.md; F=F1 for one
 	@.ci/servers

@@ -1,5 +1,7 @@
 """The campaign in small, and that it notices seeded bugs. The whole of it is `make faults`."""
 
+import pytest
+
 from tests.faults.campaign import FAULTS, QUICK, carry_out, chosen
 from tests.faults.grounds import Grounds
 from tests.faults.report import write
@@ -22,6 +24,15 @@ async def test_every_invariant_holds_under_the_quick_faults(grounds: Grounds) ->
 async def test_seeded_bugs_turn_the_campaign_red(grounds: Grounds) -> None:
     bites = {bug: await bite_one(grounds, SEED, bug) for bug in QUICK_TEETH}
     assert {bug: sorted(TEETH[bug].invariants) for bug, one in bites.items() if not one.caught} == {}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("bug", sorted(TEETH.keys() - set(QUICK_TEETH)))
+async def test_a_seeded_bug_that_takes_long_to_come_out_does_so_too(grounds: Grounds, bug: str) -> None:
+    bite = await bite_one(grounds, SEED, bug)
+    if bite.skipped:
+        pytest.skip(bite.skipped)
+    assert bite.caught, bite.broken
 
 
 def test_a_fault_is_chosen_by_name_and_nothing_means_all() -> None:
