@@ -5,7 +5,7 @@ from gateway.core.lane import SECOND
 from gateway.core.outcome import Evidence, HandedOver, OwnFault, Transient
 from gateway.core.retry import Policy
 from gateway.core.window import START, Sign, Window, after
-from gateway.lanes import AHEAD, Line, Room
+from gateway.dispatch.lanes import AHEAD, Line, Room
 
 NOW = 1_800_000_000 * SECOND
 

@@ -23,9 +23,11 @@ from gateway.dispatch.due import Due
 from gateway.dispatch.giving_back import GivingBack
 from gateway.dispatch.in_hand import InHand
 from gateway.dispatch.preparing import Preparing
+from gateway.dispatch.rendering import Rendering
 from gateway.dispatch.results import Results
 from gateway.dispatch.sending import Sending
 from gateway.dispatch.settling import Settling
+from gateway.dispatch.tenure import Tenure
 from gateway.dispatch.upkeep import Upkeep
 from gateway.evidence import Testimony
 from gateway.ledger import lanes as lane_rows
@@ -35,9 +37,7 @@ from gateway.ledger.lanes import Rest
 from gateway.ledger.queue import Claimed
 from gateway.links import Lane, Links
 from gateway.log import logger
-from gateway.rendering import Rendering
 from gateway.seal import Sealer
-from gateway.tenure import Tenure
 
 log = logger(__name__)
 

@@ -8,14 +8,14 @@ from gateway.clock import Clock
 from gateway.core.lane import SECOND
 from gateway.dispatch.due import Due
 from gateway.dispatch.in_hand import InHand
+from gateway.dispatch.lanes import Room
 from gateway.dispatch.preparing import Preparing
-from gateway.lanes import Room
+from gateway.dispatch.tenure import Tenure
 from gateway.ledger import queue
 from gateway.ledger.due import Wanted
 from gateway.ledger.engine import Contention, Ledger, LedgerAway
 from gateway.links import Lane
 from gateway.log import logger
-from gateway.tenure import Tenure
 
 log = logger(__name__)
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Collection, Iterable
 
 from gateway.clock import Clock
 from gateway.dispatch.in_hand import InHand
+from gateway.dispatch.rendering import Ready
 from gateway.dispatch.unless_away import unless_away
 from gateway.ledger import queue
 from gateway.ledger.engine import Ledger
 from gateway.links import Lane
-from gateway.rendering import Ready
 
 TRIES = 3
 """What the ledger does not take back then is left to its lease."""

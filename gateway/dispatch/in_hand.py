@@ -4,10 +4,10 @@ from collections.abc import Callable, Collection
 
 from gateway.core.creditor import Limit
 from gateway.core.lane import SECOND
-from gateway.lanes import Line
+from gateway.dispatch.lanes import Line
+from gateway.dispatch.rendering import Ready
 from gateway.ledger.queue import Claimed
 from gateway.links import Lane, Links
-from gateway.rendering import Ready
 
 
 class InHand:

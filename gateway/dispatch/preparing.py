@@ -9,15 +9,15 @@ from gateway.clock import Clock
 from gateway.contract import Draft, Link
 from gateway.core.outcome import Evidence, OwnFault, RefusedForGood, Transient
 from gateway.dispatch.in_hand import InHand
+from gateway.dispatch.rendering import Ready, Rendering
 from gateway.dispatch.sending import Sending
 from gateway.dispatch.settling import Settling
+from gateway.dispatch.tenure import Tenure
 from gateway.ledger import queue
 from gateway.ledger.engine import Ledger
 from gateway.ledger.queue import Claimed
 from gateway.links import Links
 from gateway.log import logger
-from gateway.rendering import Ready, Rendering
-from gateway.tenure import Tenure
 
 log = logger(__name__)
 

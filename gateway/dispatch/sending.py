@@ -9,16 +9,16 @@ from gateway.core.lifecycle import State
 from gateway.core.outcome import Evidence, Outcome, OwnFault, Uncertain
 from gateway.dispatch.giving_back import GivingBack
 from gateway.dispatch.in_hand import InHand
+from gateway.dispatch.lanes import Line
+from gateway.dispatch.rendering import Ready
 from gateway.dispatch.settling import Settling
+from gateway.dispatch.tenure import Tenure
 from gateway.dispatch.unless_away import unless_away
-from gateway.lanes import Line
 from gateway.ledger import queue
 from gateway.ledger.engine import Ledger
 from gateway.ledger.queue import Claimed
 from gateway.links import Lane, Links
 from gateway.log import logger
-from gateway.rendering import Ready
-from gateway.tenure import Tenure
 
 log = logger(__name__)
 

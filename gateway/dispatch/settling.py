@@ -9,16 +9,16 @@ from gateway.core.lifecycle import State
 from gateway.core.outcome import Deferred, Outcome, evidence_of
 from gateway.core.retry import Policy
 from gateway.dispatch.in_hand import InHand
+from gateway.dispatch.lanes import Line
+from gateway.dispatch.rendering import Ready, is_in_doubt
 from gateway.dispatch.results import Ended, Results
-from gateway.lanes import Line
+from gateway.dispatch.tenure import Tenure
 from gateway.ledger.engine import Ledger
 from gateway.ledger.lanes import Rest
 from gateway.ledger.queue import Claimed
 from gateway.ledger.settle import Locked, Settlement, settle
 from gateway.links import Lane, Links
 from gateway.log import logger
-from gateway.rendering import Ready, is_in_doubt
-from gateway.tenure import Tenure
 
 log = logger(__name__)
 

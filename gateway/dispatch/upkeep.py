@@ -9,12 +9,12 @@ from gateway.core.lane import SECOND
 from gateway.dispatch.due import Due
 from gateway.dispatch.in_hand import InHand
 from gateway.dispatch.settling import Settling
+from gateway.dispatch.tenure import Tenure
 from gateway.dispatch.unless_away import unless_away
 from gateway.ledger import queue
 from gateway.ledger.due import Wanted
 from gateway.ledger.engine import Ledger
 from gateway.links import Lane, Links
-from gateway.tenure import Tenure
 
 COMING_AT_MOST = 2000
 """Instants that one sweep looks ahead to."""
