@@ -331,6 +331,7 @@ class Gateway:
         """Go by the register in force; `judge` is told how its key files are before anything goes by it."""
         revision = await self.ledger.run(register_rows.revision)
         if revision == self._revision and self._loaded:
+            self.links.close_lanes(await self.ledger.run(register_rows.closed_lanes))  # also by other gateways
             return
         documents = await self.ledger.run(register_rows.entries)
         creditors = [creditor_from_json(document) for document in documents.values()]

@@ -36,8 +36,8 @@ class Links:
         for lane in gone:
             await self._links.pop(lane).aclose()
 
-    def close_lane(self, lane: Lane) -> None:
-        self.closed |= {lane}
+    def close_lanes(self, lanes: Iterable[Lane]) -> None:
+        self.closed |= set(lanes)
         self._open_channels.clear()
 
     def open_channels(self, creditor: str) -> tuple[str, ...]:

@@ -192,7 +192,7 @@ def _moments(standing: Standing) -> tuple[int, int, int]:
     return (
         standing.give_up_at,
         standing.give_up_at if _following(standing) is None else falls_back,
-        standing.give_up_at if expects_answer(standing.soort) else standing.created_at + BLOCKS_AT_MOST,
+        standing.give_up_at if expects_answer(standing.soort) else _lets_next_go_at(standing),
     )
 
 
@@ -272,7 +272,14 @@ def _retry(
 
 def _holds_up(standing: Standing, now: int) -> bool:
     """It holds up the next message for longer than it may."""
-    return not expects_answer(standing.soort) and now >= standing.created_at + BLOCKS_AT_MOST
+    return not expects_answer(standing.soort) and now >= _lets_next_go_at(standing)
+
+
+def _lets_next_go_at(standing: Standing) -> int:
+    """From when it was made, or sent again: what begins on its channel later than that has all of its time anew."""
+    latest = standing.created_at + BLOCKS_AT_MOST
+    is_anew = standing.stands is not None or standing.channel_since >= latest
+    return standing.channel_since + BLOCKS_AT_MOST if is_anew else latest
 
 
 def _falls_back(standing: Standing, now: int) -> bool:

@@ -14,7 +14,7 @@ from gateway.dispatch.rendering import Ready, is_in_doubt
 from gateway.dispatch.results import Ended, Results
 from gateway.dispatch.tenure import Tenure
 from gateway.ledger.engine import Ledger
-from gateway.ledger.lanes import Rest
+from gateway.ledger.lanes import Owned
 from gateway.ledger.queue import Claimed
 from gateway.ledger.settle import Locked, Settlement, settle
 from gateway.links import Lane, Links
@@ -126,7 +126,7 @@ class Settling:
 
         rests = self._rests()
         released = await self._ledger.run(settle, [self._results.result(ended) for ended in batch], settle_one, rests)
-        self._rests_changed -= {lane for lane, rest in rests.items() if rest == self._in_hand.line(lane).rest}
+        self._rests_changed -= {lane for lane, one in rests.items() if one.rest == self._in_hand.line(lane).rest}
         self._wake(released, 0)
         self._on_events()
         if any(decision.reviews for decision in decisions.values()):
@@ -137,9 +137,10 @@ class Settling:
             if decision is not None:
                 self._follow(ended, decision)
 
-    def _rests(self) -> dict[Lane, Rest]:
+    def _rests(self) -> dict[Lane, Owned]:
         """How the lanes stand that changed, where that is for us to say."""
-        return {lane: self._in_hand.line(lane).rest for lane in self._rests_changed if self._tenure.is_mine(lane)}
+        mine = [lane for lane in self._rests_changed if self._tenure.is_mine(lane)]
+        return {lane: Owned(self._tenure.fence(lane) or 0, self._in_hand.line(lane).rest) for lane in mine}
 
     def _leave_to_lease(self, ended: Ended) -> None:
         self._in_hand.forget(ended.claimed)
@@ -152,7 +153,7 @@ class Settling:
             log.error("own_fault", schuldeiser=creditor, kanaal=channel, code=evidence_of(outcome).code)
         if decision.closes_channel:
             log.error("channel_closed", schuldeiser=creditor, kanaal=channel, code=evidence_of(outcome).code)
-            self._links.close_lane(claimed.lane)
+            self._links.close_lanes([claimed.lane])
         if decision.state is State.FAILED:
             code = evidence_of(outcome).code
             log.error("delivery_failed", bezorging=claimed.id, schuldeiser=creditor, kanaal=channel, code=code)

@@ -39,7 +39,7 @@ class Rest(Struct, frozen=True):
 
 
 class Owned(Struct, frozen=True):
-    """A lane that is this gateway's."""
+    """A lane that is this gateway's; `fence` is 0 where there is one gateway only."""
 
     fence: int
     rest: Rest
@@ -143,20 +143,21 @@ def _rest(row: Any) -> Rest:
     return Rest(row.held_until, row.deaths, row.dead_until, row.fresh_since)
 
 
-def keep_rests(connection: Connection, rests: Mapping[Lane, Rest]) -> None:
-    """Write down how these lanes stand; who owns them stays as it is."""
-    if not rests:
+def keep_rests(connection: Connection, lanes: Mapping[Lane, Owned]) -> None:
+    """Write down how these lanes stand, where nobody has taken them over meanwhile; who owns them stays as it is."""
+    if not lanes:
         return
-    insert = _insert(connection).values([_row(key, rests[key]) for key in sorted(rests)])
+    insert = _insert(connection).values([_row(key, lanes[key].rest, lanes[key].fence) for key in sorted(lanes)])
     kept = {name: insert.excluded[name] for name in Rest.__struct_fields__}
-    connection.execute(insert.on_conflict_do_update(index_elements=["creditor", "channel"], set_=kept))
+    mine = lane.c.fence == insert.excluded.fence
+    connection.execute(insert.on_conflict_do_update(index_elements=["creditor", "channel"], set_=kept, where=mine))
 
 
-def _row(key: Lane, rest: Rest) -> dict[str, object]:
+def _row(key: Lane, rest: Rest, fence: int = 0) -> dict[str, object]:
     return {
         "creditor": key[0],
         "channel": key[1],
-        "fence": 0,
+        "fence": fence,
         "held_until": rest.held_until,
         "deaths": rest.deaths,
         "dead_until": rest.dead_until,

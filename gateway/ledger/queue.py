@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, and_, bindparam, func, select, update
+from sqlalchemy import Connection, and_, bindparam, case, func, select, update
 
 from gateway.core.lifecycle import TOLD, Happening, State
 from gateway.ledger.among import among, among_given
@@ -339,7 +339,8 @@ def release_all(connection: Connection, now: int) -> None:
 
 
 def release_next(connection: Connection, ids: Sequence[str], now: int) -> list[Lane]:
-    """Let go what waited for these deliveries; returns the lanes that have work because of it."""
+    """Let go what waited for these deliveries, at its own time where that is still to come (repeats are spread);
+    returns the lanes that have work because of it."""
     if not ids:
         return []
     rows = connection.execute(_RELEASE_NEXT, {"ids": list(ids), "now": now})
@@ -358,10 +359,11 @@ def coming(connection: Connection, now: int, until: int, limit: int) -> list[tup
     return [((row.creditor, row.channel), row.next_action_at) for row in rows]
 
 
+_OWN_TIME = delivery.c.next_action_at
 _RELEASE_NEXT = (
     update(delivery)
     .where(among_given(delivery.c.waits_for, "ids"))
-    .values(waits_for=None, next_action_at=bindparam("now"))
+    .values(waits_for=None, next_action_at=case((bindparam("now") < _OWN_TIME, _OWN_TIME), else_=bindparam("now")))
     .returning(delivery.c.creditor, delivery.c.channel)
 )
 

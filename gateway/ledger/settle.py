@@ -16,7 +16,7 @@ from gateway.core.outcome import Proof
 from gateway.ledger.agenda import nudge_dossiers
 from gateway.ledger.among import among
 from gateway.ledger.bulk import insert_rows, update_rows, update_various_rows
-from gateway.ledger.lanes import Rest, keep_rests
+from gateway.ledger.lanes import Owned, keep_rests
 from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.queue import Lane, release_next
 from gateway.ledger.schema import attempt, closed_lane, delivery, evidence, transition
@@ -130,7 +130,7 @@ def settle(
     connection: Connection,
     results: Sequence[Result],
     decide: Callable[[Locked], Settlement],
-    rests: Mapping[Lane, Rest] | None = None,
+    rests: Mapping[Lane, Owned] | None = None,
 ) -> list[Lane]:
     """Record the results of attempts and what follows from them, also for their lanes (`rests`); returns the lanes that
     now have new work."""

@@ -151,6 +151,26 @@ def test_a_later_message_holds_up_the_next_one_for_72_hours_at_most() -> None:
     assert not decide(notice, Transient(SAID), NOW + BLOCKS_AT_MOST, 0, POLICY).releases_next
 
 
+@pytest.mark.parametrize("stands", [State.CLOSED, None], ids=["what it has", "what had failed"])
+@pytest.mark.parametrize("outcome", [Transient(SAID), Deferred(1, "baan_rust")], ids=["failed", "deferred"])
+def test_what_is_sent_again_later_holds_up_the_next_one_for_as_long_anew(
+    stands: State | None, outcome: Outcome
+) -> None:
+    again = NOW + 30 * 24 * HOUR
+    standing = structs.replace(
+        STANDING,
+        soort="voortgang",
+        channels=("webhook",),
+        stands=stands,
+        channel_since=again,
+        give_up_at=again + 7 * 24 * HOUR,
+    )
+    before = decide(standing, outcome, again + BLOCKS_AT_MOST - 1, 0, POLICY)
+    after = decide(standing, outcome, again + BLOCKS_AT_MOST, 0, POLICY)
+    assert (before.releases_next, before.task) == (False, None)
+    assert (after.releases_next, after.task) == (True, "bericht_opgehouden")
+
+
 # -- deferred by us, and in doubt ------------------------------------------------------------------------------------
 
 DEFERRED = Deferred(30, "baan_rust")

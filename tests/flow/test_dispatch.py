@@ -213,6 +213,22 @@ async def test_a_channel_that_is_gone_stays_closed_until_the_register_changes(
         assert len(window.starts) == 2
 
 
+async def test_a_channel_that_is_gone_is_so_for_every_gateway(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "REGISTER_EVERY", NEXT_REGISTER)
+    reachable = neighbour("energie", "webhook", "sftp")
+    async with running(tmp_path, postgres_url, [reachable]) as town, colleague(town) as other:
+        async with town.webhooks["energie"].answers_with(410):
+            await town.send(notice("SHV-1", 1, "energie"))
+            await town.hand_over()
+
+        async def both_know() -> bool:
+            return {gateway.links.open_channels("energie") for gateway in (town.gateway, other)} == {("sftp",)}
+
+        assert await town.until(both_know)
+
+
 async def _rename(town: Town, old: str, new: str) -> None:
     """Apply a register in which one name is another, and wait until the gateway has it."""
     file = town.directory / "schuldeisers.toml"

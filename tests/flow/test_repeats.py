@@ -196,6 +196,19 @@ async def test_an_evenings_work_is_spread_over_time(
         assert sorted(window.deliveries[:8]) == sorted(window.deliveries[8:])
 
 
+async def test_what_waits_for_another_repeat_keeps_its_own_place_in_time(
+    sqlite_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with quick(tmp_path, sqlite_url, neighbour("energie")) as town:
+        window, clerk = town.webhooks["energie"], Clerk(town, capsys)
+        await town.send(notice("SHV-1", 1, "energie"), *(progress("SHV-1", versie) for versie in (2, 3, 4)))
+        await town.hand_over()
+        await clerk.repeats("--schuldeiser", "energie", "--sinds", LONG_AGO, "--per-seconde", "2")
+        await town.try_out("energie", 8)
+        assert window.starts[7] - window.starts[4] >= 3 / 2 - 0.1  # never before its own time
+        assert window.deliveries[4:] == window.deliveries[:4]
+
+
 async def test_with_four_eyes_another_person_confirms_what_one_has_asked(
     ledger_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,7 @@ from gateway.core.spread import Lane, spread
 from gateway.ledger import lanes, queue
 from gateway.ledger.due import Wanted
 from gateway.ledger.engine import Ledger, LedgerAway
-from gateway.ledger.lanes import BELL, Rest, Shared
+from gateway.ledger.lanes import BELL, Owned, Rest, Shared
 from gateway.ledger.schema import lane as table
 from gateway.ledger.upgrade import upgrade
 from tests.ledger.test_queue import LANE, NOW, _put
@@ -48,9 +48,9 @@ async def look(
 
 async def test_how_a_lane_stands_is_kept_and_replaced(ledger: Ledger) -> None:
     held, dead = Rest(held_until=NOW + 5), Rest(deaths=2, dead_until=NOW + 10, fresh_since=NOW - 3)
-    await ledger.run(lanes.keep_rests, {LANES[0]: held, LANES[1]: dead})
+    await ledger.run(lanes.keep_rests, {LANES[0]: Owned(0, held), LANES[1]: Owned(0, dead)})
     assert await ledger.run(lanes.rests) == {LANES[0]: held, LANES[1]: dead}
-    await ledger.run(lanes.keep_rests, {LANES[1]: held})
+    await ledger.run(lanes.keep_rests, {LANES[1]: Owned(0, held)})
     assert await ledger.run(lanes.rests) == {LANES[0]: held, LANES[1]: held}
     assert (dead.window.is_alive, dead.window.dead_until, held.window.is_alive) == (False, NOW + 10, True)
 
@@ -66,16 +66,25 @@ async def test_a_lane_is_whose_it_is_as_long_as_that_gateway_lives(shared: Ledge
 async def test_the_only_gateway_that_there_is_owns_every_lane_unsaid(tmp_path: Path) -> None:
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
     await ledger.run(upgrade)
-    await ledger.run(lanes.keep_rests, {LANE: Rest(held_until=NOW + 5)})
+    await ledger.run(lanes.keep_rests, {LANE: Owned(0, Rest(held_until=NOW + 5))})
     assert await ledger.run(lanes.owners) == {}
     await ledger.aclose()
 
 
 async def test_a_new_owner_finds_how_the_lane_stands(shared: Ledger) -> None:
-    await look(shared, "a", [LANE])
-    await shared.run(lanes.keep_rests, {LANE: Rest(held_until=NOW + 5)})
+    before = (await look(shared, "a", [LANE])).mine[LANE]
+    await shared.run(lanes.keep_rests, {LANE: Owned(before.fence, Rest(held_until=NOW + 5))})
     await shared.run(lanes.leave, "a")
     assert (await look(shared, "b")).mine[LANE].rest == Rest(held_until=NOW + 5)
+
+
+async def test_whoever_lost_a_lane_says_no_more_how_it_stands(shared: Ledger) -> None:
+    before = (await look(shared, "a", [LANE], lease=SHORT)).mine[LANE]
+    await asyncio.sleep(SHORT)
+    after = (await look(shared, "b")).mine[LANE]
+    await shared.run(lanes.keep_rests, {LANE: Owned(after.fence, Rest(held_until=NOW + 9))})
+    await shared.run(lanes.keep_rests, {LANE: Owned(before.fence, Rest(deaths=1))})
+    assert await shared.run(lanes.rests) == {LANE: Rest(held_until=NOW + 9)}
 
 
 # -- one owner -------------------------------------------------------------------------------------------------------
