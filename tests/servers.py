@@ -19,6 +19,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -91,6 +92,19 @@ class Program:
             self._signal(process.pid, signal.SIGKILL)
             process.wait()
 
+    def crash(self) -> None:
+        """`kill -9` of the program and its children at once, also of those that lead a process group of their own."""
+        children = [] if self._process is None else _children(self._process.pid)
+        self.end(signal.SIGKILL)
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        deadline = time.monotonic() + STOP_WITHIN
+        while alive := [child for child in children if _is_alive(child)]:
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"{self._argv[0]}: {alive} did not die")
+            time.sleep(0.005)
+
     @staticmethod
     def _signal(group: int, how: signal.Signals) -> None:
         try:
@@ -100,6 +114,18 @@ class Program:
 
     def _last_lines(self) -> str:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-30:])
+
+
+def _children(process: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def _is_alive(process: int) -> bool:
+    """A zombie holds nothing any more."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 class RabbitMQ:
@@ -304,8 +330,9 @@ class PostgreSQL(Databases):
         self._server.end(signal.SIGQUIT)
 
     def crash(self) -> None:
-        """`kill -9` of the postmaster and all its children at once."""
-        self._server.end(signal.SIGKILL)
+        """`kill -9` of the postmaster and all its children at once. Each leads a process group of its own, and one that
+        lives on for a moment keeps the next postmaster from starting ("shared memory block is still in use")."""
+        self._server.crash()
 
     def restart(self) -> None:
         self.stop()

@@ -96,7 +96,18 @@ async def _one(grounds: Grounds, name: str, seed: int, effort: Effort) -> list[F
     except (disks.MountRefused, names.NamespaceRefused) as why:
         return [Figures(name, notes=[f"SKIPPED: this machine does not let us ({why})"])]
     except Exception as why:  # noqa: BLE001 - the other faults are to be seen too, and this one is red
-        return [Figures(name, faults=[f"{type(why).__name__}: {why}"])]
+        return [Figures(name, faults=list(_causes(why)))]
+
+
+def _causes(why: BaseException) -> Iterator[str]:
+    """What went wrong first comes first: what fails while a scene is cleared away hides nothing."""
+    if before := why.__cause__ or why.__context__:
+        yield from _causes(before)
+    if isinstance(why, BaseExceptionGroup):
+        for one in why.exceptions:
+            yield from _causes(one)
+    else:
+        yield f"{type(why).__name__}: {why}"
 
 
 def _line(figures: Figures) -> str:

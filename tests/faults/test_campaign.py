@@ -1,12 +1,16 @@
 """The campaign in small, and that it notices seeded bugs. The whole of it is `make faults`."""
 
+from typing import cast
+
 import pytest
 
-from tests.faults.campaign import FAULTS, QUICK, carry_out, chosen
+from tests.faults.campaign import FAULTS, QUICK, Fault, carry_out, chosen
 from tests.faults.grounds import Grounds
 from tests.faults.report import write
+from tests.faults.scene import Figures
 from tests.faults.teeth import QUICK as QUICK_TEETH
 from tests.faults.teeth import TEETH, bite_one
+from tests.servers import ServerFailed
 
 SEED = 2026
 
@@ -33,6 +37,18 @@ async def test_a_seeded_bug_that_takes_long_to_come_out_does_so_too(grounds: Gro
     if bite.skipped:
         pytest.skip(bite.skipped)
     assert bite.caught, bite.broken
+
+
+async def test_what_broke_a_fault_off_is_told_before_what_that_broke(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run(*_: object) -> list[Figures]:
+        try:
+            raise ServerFailed("postgres did not start")
+        finally:
+            raise ExceptionGroup("clearing away", [ConnectionRefusedError("psql")])
+
+    monkeypatch.setitem(cast("dict[str, Fault]", FAULTS), "F24", Fault("two at a time", run))
+    (figures,) = await carry_out(cast("Grounds", None), ["F24"], SEED, QUICK, lambda _: None, lambda _: None)
+    assert figures.faults == ["ServerFailed: postgres did not start", "ConnectionRefusedError: psql"]
 
 
 def test_a_fault_is_chosen_by_name_and_nothing_means_all() -> None:
