@@ -30,6 +30,7 @@ from gateway.keys import Keys, read_keys
 from gateway.ledger import register as register_rows
 from gateway.ledger.durability import durability
 from gateway.ledger.engine import Contention, Ledger, LedgerAway
+from gateway.ledger.opening import open_ledger
 from gateway.ledger.upgrade import upgrade
 from gateway.links import Links
 from gateway.log import logger
@@ -109,7 +110,7 @@ class Gateway:
         self.clock = clock or Clock()
         keys = read_keys(config.ledger.key)
         tempo = config.tempo
-        self.ledger = Ledger(config.ledger.url)
+        self.ledger = open_ledger(config.ledger)
         self.meters = Meters()
         attempts = Attempts(self.meters)
         self.sealer = Sealer(keys)
@@ -215,7 +216,7 @@ class Gateway:
         """It looks at the stages; none of them knows it."""
         consumer, links = self.consumer, self.links
         return Watch(
-            Ledger(self.config.ledger.url, reading=True),
+            open_ledger(self.config.ledger, reading=True),
             self.ledger,
             self.clock,
             Sources(

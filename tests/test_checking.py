@@ -148,6 +148,11 @@ async def test_a_ledger_that_is_away_is_wrong(directory: Path) -> None:
     assert any(text.startswith("[ledger] niet bereikbaar") for text in wrong(found))
 
 
+async def test_a_ledger_elsewhere_without_tls_is_wrong(directory: Path) -> None:
+    (text,) = wrong(await findings(directory, "postgresql://gateway@db.example/kennisgeving"))
+    assert text.startswith("[ledger] ca: ontbreekt")
+
+
 async def test_a_certificate_that_is_not_there_is_wrong(directory: Path) -> None:
     found = await findings(directory, more='[http]\ncertificaat = "file:a.pem"\ncertificaat_sleutel = "file:a.key"')
     assert sum("a.pem" in text or "a.key" in text for text in wrong(found)) == 2

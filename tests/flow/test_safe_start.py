@@ -145,6 +145,10 @@ def a_broker_without_tls(place: Place) -> None:
     place.more = '[amqp]\nurl = "amqp://broker.example"\n'
 
 
+def a_ledger_elsewhere_without_tls(place: Place) -> None:
+    place.ledger = "postgresql://gateway@db.example/kennisgeving"
+
+
 def _listens_with(place: Place, days: float, starts: float = 0) -> None:
     place.authority.issue_server("web", days=days, starts=starts)
     keys = 'certificaat = "file:certs/web.pem"\ncertificaat_sleutel = "file:certs/web.key"\n'
@@ -163,6 +167,7 @@ def _listens_with(place: Place, days: float, starts: float = 0) -> None:
         (an_expired_signature, "smime.pem is verlopen op"),
         (a_host_that_is_trusted_unseen, "hostsleutels: ten minste één sleutel is vereist"),
         (mail_without_tls, "tls: onbekend"),
+        (a_ledger_elsewhere_without_tls, "[ledger] ca: ontbreekt, en db.example is niet deze machine zelf"),
         (a_broker_without_tls, "zonder TLS mag alleen naar deze machine zelf"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
