@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from gateway.amqp import Broker, Consumer, Publisher, Topology
+from gateway.amqp import Consumer, Publisher
 from gateway.attempts import Attempts
 from gateway.certificates import certificates
 from gateway.chores import Desk
@@ -46,6 +46,7 @@ from gateway.seal import Sealer
 from gateway.spool import Spool
 from gateway.tables import TablesRefused
 from gateway.timers import Timers
+from gateway.topology import Broker, Management, Topology
 from gateway.watch import Sources, Watch
 
 log = logger(__name__)
@@ -99,7 +100,8 @@ def make_broker(settings: AmqpSettings) -> Broker:
         outgoing=settings.exchange_out,
         declare=settings.declare,
     )
-    return Broker(url, tls, names)
+    management = Management(settings.management_url, client_ssl(settings.ca)) if settings.management_url else None
+    return Broker(url, tls, names, management)
 
 
 class Gateway:
@@ -222,6 +224,7 @@ class Gateway:
             Sources(
                 register=lambda: links.register if self._loaded else None,
                 consuming=(lambda: consumer.consuming) if consumer else None,
+                refused=(lambda: consumer.refused) if consumer else str,
                 timers_idle=self.timers.idle_for,
                 held=self.dispatch.held,
                 running=self.dispatch.running,
