@@ -7,27 +7,25 @@ loop.
 """
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import islice
 from typing import cast
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError, PublishError
 from aiormq import Channel as UnderlayChannel
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity, ChannelPreconditionFailed
-from msgspec import Struct
 from pamqp.commands import Basic
 
-from gateway.amqp_client import connect
 from gateway.core.notice import Sender
 from gateway.intake import Arrival, Intake, Quarantined, Verdict
 from gateway.ledger.engine import LedgerAway
 from gateway.log import logger
 from gateway.outbox import Publication
+from gateway.queue_safety import look_at_queues, reasons_not_to_consume
+from gateway.topology import Broker, Topology
 
 log = logger(__name__)
 
@@ -50,67 +48,26 @@ AWAY = (OSError, AMQPError, ChannelInvalidStateError, TimeoutError)
 """How a lost broker shows; the use of a channel that is gone is a RuntimeError in aiormq."""
 
 
-class Topology(Struct, frozen=True):
-    """Names of what stands on the broker; `declare` False: check that it is there, make nothing."""
-
-    incoming: str = "kennisgeving.in"
-    intake: str = "kennisgeving.intake"
-    parked: str = "kennisgeving.geparkeerd"
-    outgoing: str = "kennisgeving.uit"
-    declare: bool = True
-
-    @property
-    def intake_arguments(self) -> dict[str, str]:
-        """Dead-lettering that cannot lose (contract: kennisgeving.intake)."""
-        return {
-            "x-queue-type": "quorum",
-            "x-dead-letter-exchange": "",
-            "x-dead-letter-routing-key": self.parked,
-            "x-dead-letter-strategy": "at-least-once",
-            "x-overflow": "reject-publish",
-        }
+class TopologyRefused(Exception):
+    """What stands on the broker may lose messages; the text says what."""
 
 
-class Broker(Struct, frozen=True):
-    """How the broker is reached. `tls` is None on loopback only."""
-
-    url: str
-    tls: ssl.SSLContext | None
-    topology: Topology
-
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[AbstractConnection]:
-        """Raises OSError, AMQPError."""
-        connection = await connect(self.url, self.tls)
-        try:
-            yield connection
-        finally:
-            await connection.close()
-
-    async def prepare(self, channel: AbstractChannel) -> None:
-        """Declare the topology, or check that it is there; raises AMQPError naming what differs."""
-        names, passive = self.topology, not self.topology.declare
-        incoming = await channel.declare_exchange(names.incoming, "topic", durable=True, passive=passive)
-        await channel.declare_exchange(names.outgoing, "topic", durable=True, passive=passive)
-        await channel.declare_queue(names.parked, durable=True, passive=passive, arguments={"x-queue-type": "quorum"})
-        intake = await channel.declare_queue(
-            names.intake, durable=True, passive=passive, arguments=dict(names.intake_arguments)
-        )
-        if not passive:
-            await intake.bind(incoming, "#")
-
-
-async def _forever(name: str, session: Callable[[], Awaitable[None]]) -> None:
-    """Run sessions one after another, with a pause after each that failed."""
+async def _forever(
+    name: str, session: Callable[[], Awaitable[None]], refused: Callable[[str], None] = lambda _: None
+) -> None:
+    """Run sessions one after another, with a pause after each that failed. `refused` is told why the topology was; with
+    nothing where it was something else."""
     failures = 0
     while True:
         started = asyncio.get_running_loop().time()
         try:
             await session()
-        except (ChannelNotFoundEntity, ChannelPreconditionFailed, ChannelAccessRefused) as why:
+        except (TopologyRefused, ChannelNotFoundEntity, ChannelPreconditionFailed, ChannelAccessRefused) as why:
             log.error("topology_refused", stap=name, reden=str(why))
+            refused(str(why))
         except AWAY as why:
             log.warning("broker_away", stap=name, fout=type(why).__name__)
+            refused("")
         if asyncio.get_running_loop().time() - started > max(PAUSES):
             failures = 0
         await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
@@ -128,10 +85,12 @@ class Consumer:
         self._stopping = asyncio.Event()
         self.consuming = False
         """The intake queue has a consumer of ours now."""
+        self.refused = ""
+        """Why what stands on the broker is not consumed, as it was seen last."""
 
     async def run(self) -> None:
         """Until `stop`; consumes again by itself after any loss."""
-        forever = asyncio.create_task(_forever("ontvangen", self._session))
+        forever = asyncio.create_task(_forever("ontvangen", self._session, self._say_refused))
         stopped = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait((forever, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -151,6 +110,8 @@ class Consumer:
         async with self._broker.connection() as connection:
             channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
             await self._broker.prepare(channel)
+            if reasons := reasons_not_to_consume(await look_at_queues(connection, self._broker)):
+                raise TopologyRefused("; ".join(reasons))
             await channel.set_qos(prefetch_count=self._prefetch)
             await _Session(channel, self._broker.topology, self._intake, self._senders, self._say).run()
 
@@ -158,6 +119,10 @@ class Consumer:
         if consuming != self.consuming:
             log.info("consuming" if consuming else "not_consuming", wachtrij=self._broker.topology.intake)
         self.consuming = consuming
+        self.refused = ""
+
+    def _say_refused(self, reason: str) -> None:
+        self.refused = reason
 
 
 class _Session:

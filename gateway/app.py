@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from gateway.amqp import Broker, Consumer, Publisher, Topology
+from gateway.amqp import Consumer, Publisher
 from gateway.attempts import Attempts
 from gateway.certificates import certificates
 from gateway.chores import Desk
@@ -30,6 +30,7 @@ from gateway.keys import Keys, read_keys
 from gateway.ledger import register as register_rows
 from gateway.ledger.durability import durability
 from gateway.ledger.engine import Contention, Ledger, LedgerAway
+from gateway.ledger.opening import open_ledger
 from gateway.ledger.upgrade import upgrade
 from gateway.links import Links
 from gateway.log import logger
@@ -45,6 +46,7 @@ from gateway.seal import Sealer
 from gateway.spool import Spool
 from gateway.tables import TablesRefused
 from gateway.timers import Timers
+from gateway.topology import Broker, Management, Topology
 from gateway.watch import Sources, Watch
 
 log = logger(__name__)
@@ -98,7 +100,8 @@ def make_broker(settings: AmqpSettings) -> Broker:
         outgoing=settings.exchange_out,
         declare=settings.declare,
     )
-    return Broker(url, tls, names)
+    management = Management(settings.management_url, client_ssl(settings.ca)) if settings.management_url else None
+    return Broker(url, tls, names, management)
 
 
 class Gateway:
@@ -109,7 +112,7 @@ class Gateway:
         self.clock = clock or Clock()
         keys = read_keys(config.ledger.key)
         tempo = config.tempo
-        self.ledger = Ledger(config.ledger.url)
+        self.ledger = open_ledger(config.ledger)
         self.meters = Meters()
         attempts = Attempts(self.meters)
         self.sealer = Sealer(keys)
@@ -215,12 +218,13 @@ class Gateway:
         """It looks at the stages; none of them knows it."""
         consumer, links = self.consumer, self.links
         return Watch(
-            Ledger(self.config.ledger.url, reading=True),
+            open_ledger(self.config.ledger, reading=True),
             self.ledger,
             self.clock,
             Sources(
                 register=lambda: links.register if self._loaded else None,
                 consuming=(lambda: consumer.consuming) if consumer else None,
+                refused=(lambda: consumer.refused) if consumer else str,
                 timers_idle=self.timers.idle_for,
                 held=self.dispatch.held,
                 running=self.dispatch.running,

@@ -22,7 +22,8 @@ from gateway.key_files import look_at_files, of_creditors, of_settings
 from gateway.keys import KeyRefused, Keys, read_keys
 from gateway.ledger import register as register_rows
 from gateway.ledger.durability import durability
-from gateway.ledger.engine import Contention, Ledger, LedgerAway
+from gateway.ledger.engine import Contention, LedgerAway
+from gateway.ledger.opening import open_ledger
 from gateway.ledger.upgrade import is_current
 from gateway.register import creditor_from_json, endpoint_of, read_register
 from gateway.tables import TablesRefused
@@ -99,7 +100,10 @@ class _Checkup:
         absent = _absent_file(self._config.ledger.url)
         if absent is not None:
             return [absent]
-        ledger = Ledger(self._config.ledger.url)
+        try:
+            ledger = open_ledger(self._config.ledger)
+        except (SecretMissing, SettingsRefused) as why:
+            return [Finding(False, str(why))]
         try:
             async with asyncio.timeout(PATIENCE):
                 durable = await ledger.run(durability)

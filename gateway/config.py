@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 
+import msgspec
 from msgspec import Meta, Struct, field
 
 from gateway.core.agenda import Terms
@@ -20,6 +21,7 @@ from gateway.core.creditor import Creditor
 from gateway.core.deadlines import Duration
 from gateway.core.notice import Sender, plain_gemeente
 from gateway.core.retry import Policy
+from gateway.ledger.address import hosts, parameters_elsewhere
 from gateway.register import channel_names
 from gateway.tables import (
     Address,
@@ -39,10 +41,12 @@ Url = Annotated[str, Meta(pattern=r"^[a-z0-9+]+://\S*$", max_length=500, descrip
 
 
 class LedgerSettings(Struct, frozen=True):
-    """`url` is `postgresql://…`, or `sqlite:///` with an absolute path; `key` refers to the key-encryption key."""
+    """`url` is `postgresql://…`, or `sqlite:///` with an absolute path; `key` refers to the key-encryption key. With a
+    `ca` PostgreSQL is spoken to over TLS only, and its certificate and host name are verified."""
 
     url: Url
     key: Reference = field(name="sleutel")
+    ca: Reference | None = None
 
 
 class AmqpSettings(Struct, frozen=True):
@@ -189,7 +193,7 @@ def read_config(path: Path, environ: Mapping[str, str] = os.environ, channels: C
     }
     senders = _senders(tables.get("afzender", []), errors)
     if not errors:
-        errors += _contradictions(read)
+        errors += _contradictions(read, environ)
     if errors:
         raise TablesRefused(errors)
     return Config(
@@ -248,22 +252,36 @@ def _repeated(key: str, values: Iterable[str | None]) -> list[str]:
     return [f"[[afzender]] {key}: {value} staat er {count} keer" for value, count in counts.items() if count > 1]
 
 
-def _contradictions(read: Mapping[str, Any]) -> list[str]:
+def _contradictions(read: Mapping[str, Any], environ: Mapping[str, str]) -> list[str]:
     """What each table may hold by itself and not together."""
-    errors = [*_ledger_faults(read["ledger"]), *_http_faults(read["http"]), *_tempo_faults(read["tempo"])]
+    errors = [*_ledger_faults(read["ledger"], environ), *_http_faults(read["http"]), *_tempo_faults(read["tempo"])]
     return errors + _amqp_faults(read["amqp"]) if "amqp" in read else errors
 
 
-def _ledger_faults(ledger: LedgerSettings) -> list[str]:
+def _ledger_faults(ledger: LedgerSettings, environ: Mapping[str, str]) -> list[str]:
     file = ledger.url.removeprefix("sqlite:///")
-    if (ledger.url.startswith("sqlite:///") and file and ":memory:" not in file) or _is_postgresql(ledger.url):
-        return []
+    if ledger.url.startswith("sqlite:///") and file and ":memory:" not in file:
+        return ["[ledger] ca: hoort bij postgresql://"] if ledger.ca else []
+    try:
+        if _is_postgresql(ledger.url):
+            return _postgresql_faults(ledger, environ)
+    except ValueError:
+        pass
     return ['[ledger] url: verwacht "postgresql://…" of "sqlite:///<bestand>"']
 
 
 def _is_postgresql(url: str) -> bool:
     parts = _split(url)
     return parts is not None and parts.scheme == "postgresql" and len(parts.path) > 1
+
+
+def _postgresql_faults(ledger: LedgerSettings, environ: Mapping[str, str]) -> list[str]:
+    """Raises ValueError for what is no address."""
+    errors = [f"[ledger] url: {key} kan daar niet; TLS volgt uit ca" for key in parameters_elsewhere(ledger.url)]
+    far = [host for host in hosts(ledger.url, environ) if not host.startswith("/") and not is_loopback(host)]
+    if far and ledger.ca is None:
+        errors.append(f"[ledger] ca: ontbreekt, en {far[0]} is niet deze machine zelf: noem de CA van zijn certificaat")
+    return errors
 
 
 def _amqp_faults(amqp: AmqpSettings) -> list[str]:
@@ -327,7 +345,7 @@ def _split(url: str) -> SplitResult | None:
 def _placed_ledger(ledger: LedgerSettings, directory: Path) -> LedgerSettings:
     if not ledger.url.startswith("sqlite:///"):
         return ledger
-    return LedgerSettings(f"sqlite:///{directory / ledger.url.removeprefix('sqlite:///')}", ledger.key)
+    return msgspec.structs.replace(ledger, url=f"sqlite:///{directory / ledger.url.removeprefix('sqlite:///')}")
 
 
 def _placed_register(register: RegisterSettings | None, directory: Path) -> RegisterSettings | None:

@@ -63,6 +63,8 @@ class Sources(Struct, frozen=True):
     register: Callable[[], object | None]
     """The register in force, another object when it changes; None: it is not loaded."""
     consuming: Callable[[], bool] | None
+    refused: Callable[[], str]
+    """Why what stands on the broker is not consumed; empty where that is not why."""
     timers_idle: Callable[[], float]
     """Seconds since the timers last went round."""
     held: Callable[[], Iterable[Lane]]
@@ -151,6 +153,7 @@ class Watch:
         return Signs(
             register_loaded=self._sources.register() is not None,
             consuming=consuming() if consuming else None,
+            refused=self._sources.refused(),
             loop_lag=self._pulse.lag(self._now()),
             timers_idle=self._sources.timers_idle(),
             ledger_away=self._since(self._away_since),

@@ -338,6 +338,34 @@ class PostgreSQL(Databases):
         self.stop()
         self.start()
 
+    def serve_tls(self, certificate: Path, key: Path) -> None:
+        """From now on sessions over TLS are possible too, and plain ones still are."""
+        for kept, given in (("server.crt", certificate), ("server.key", key)):
+            (self._data / kept).write_bytes(given.read_bytes())
+            (self._data / kept).chmod(0o600)
+            if self._account is not None:
+                shutil.chown(self._data / kept, self._account, self._account)
+        self._set_tls("on")
+
+    def serve_plain(self) -> None:
+        """From now on no session over TLS is possible."""
+        self._set_tls("off")
+
+    def _set_tls(self, value: str) -> None:
+        self._run(f"ALTER SYSTEM SET ssl = {value}")
+        self._run("SELECT pg_reload_conf()")
+        deadline = time.monotonic() + START_WITHIN
+        while self._offers_tls() != (value == "on"):
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"ssl is not {value}")
+            time.sleep(0.02)
+
+    def _offers_tls(self) -> bool:
+        """The answer to an SSLRequest: https://www.postgresql.org/docs/current/protocol-flow.html"""
+        with socket.create_connection((LOOPBACK, self.port), timeout=5) as connection:
+            connection.sendall(b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
+            return connection.recv(1) == b"S"
+
     def __enter__(self) -> Self:
         try:
             initdb = ["initdb", "-D", str(self._data), "-U", GATEWAY, "-A", "trust", "-E", "UTF8", "--no-locale"]

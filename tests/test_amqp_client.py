@@ -12,8 +12,9 @@ import uvloop
 from aio_pika.exceptions import AMQPError
 from pamqp import commands, frame
 
-from gateway.amqp import Broker, Publisher, Topology
+from gateway.amqp import Publisher
 from gateway.amqp_client import connect
+from gateway.topology import Broker, Topology
 
 START = frame.marshal(commands.Connection.Start(), 0)
 TUNE = frame.marshal(commands.Connection.Tune(2047, 131072, 60), 0)

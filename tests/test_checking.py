@@ -10,15 +10,16 @@ from pathlib import Path
 import aio_pika
 import pytest
 
-from gateway.amqp import Broker, Topology
-from gateway.app import apply_register
-from gateway.broker_check import judge_queue
-from gateway.checking import check, line
+from gateway.app import apply_register, make_broker
+from gateway.checking import check, line, reasons_not_to_start
 from gateway.clock import Clock
+from gateway.config import AmqpSettings, read_config
 from gateway.contract import Finding
 from gateway.ledger.engine import Ledger
 from gateway.ledger.upgrade import upgrade
+from gateway.queue_safety import judge_parked, judge_queue, look_at_queues, reasons_not_to_consume
 from gateway.register import read_register
+from gateway.topology import Broker, Topology
 from tests import conftest
 from tests.servers import RabbitMQ, ServerMissing, free_port
 
@@ -148,6 +149,11 @@ async def test_a_ledger_that_is_away_is_wrong(directory: Path) -> None:
     assert any(text.startswith("[ledger] niet bereikbaar") for text in wrong(found))
 
 
+async def test_a_ledger_elsewhere_without_tls_is_wrong(directory: Path) -> None:
+    (text,) = wrong(await findings(directory, "postgresql://gateway@db.example/kennisgeving"))
+    assert text.startswith("[ledger] ca: ontbreekt")
+
+
 async def test_a_certificate_that_is_not_there_is_wrong(directory: Path) -> None:
     found = await findings(directory, more='[http]\ncertificaat = "file:a.pem"\ncertificaat_sleutel = "file:a.key"')
     assert sum("a.pem" in text or "a.key" in text for text in wrong(found)) == 2
@@ -191,8 +197,41 @@ async def test_the_queue_that_we_declare_is_judged_right_and_a_policy_that_drops
     assert all(finding.ok for finding in about)
     managed.ctl("set_policy", "ttl", "kennisgeving", '{"message-ttl": 60000}', "--apply-to", "queues")
     async with asyncio.timeout(30):  # the management API tells what it gathered some seconds ago
-        while not any("message-ttl gooit berichten weg" in text for text in wrong(found)):
+        while sum("message-ttl gooit berichten weg" in text for text in wrong(found)) < 2:
             found = await findings(directory, more=settings)
+    reasons = await reasons_not_to_start(read_config(directory / "gateway.toml", {}), Clock())
+    assert [reason.split(":")[1] for reason in reasons] == [
+        " wachtrij kennisgeving.intake",
+        " wachtrij kennisgeving.geparkeerd",
+    ]
+    broker = make_broker(AmqpSettings(managed.url(), management_url=f"http://127.0.0.1:{managed.management_port}"))
+    async with broker.connection() as connection:
+        assert reasons_not_to_consume(await look_at_queues(connection, broker)) == reasons
+
+
+async def test_what_only_a_policy_can_mend_is_not_consumed_until_it_is_known(broker: conftest.Broker) -> None:
+    silent = f"http://127.0.0.1:{free_port()}"
+    async with await aio_pika.connect(broker.url()) as connection, connection.channel() as channel:
+        for queue in ("kennisgeving.intake", "kennisgeving.geparkeerd"):
+            await channel.declare_queue(queue, durable=True, arguments={"x-queue-type": "quorum"})
+    reasons = {}
+    for address in (None, silent):
+        theirs = make_broker(AmqpSettings(broker.url(), declare=False, management_url=address))
+        async with theirs.connection() as looking:
+            reasons[address] = reasons_not_to_consume(await look_at_queues(looking, theirs))
+    assert reasons[None] == []
+    assert [text.partition(" (")[0] for text in reasons[silent]] == [
+        "RabbitMQ: argumenten en beleid van de wachtrijen: beheer_url is niet bereikbaar"
+    ]
+
+
+async def test_a_queue_of_our_own_making_is_consumed_whether_the_management_address_answers_or_not(
+    broker: conftest.Broker,
+) -> None:
+    ours = make_broker(AmqpSettings(broker.url(), management_url=f"http://127.0.0.1:{free_port()}"))
+    async with ours.connection() as connection:
+        await ours.prepare(await connection.channel())
+        assert reasons_not_to_consume(await look_at_queues(connection, ours)) == []
 
 
 async def test_looking_declares_nothing(directory: Path, broker: conftest.Broker) -> None:
@@ -206,6 +245,17 @@ def test_a_queue_that_may_lose_messages_is_wrong() -> None:
     found = list(judge_queue({"type": "quorum", "arguments": {"x-queue-type": "quorum"}}, Topology()))
     assert [finding.ok for finding in found] == [True, False, False, False, False]
     assert any('moet "at-least-once" zijn' in finding.text for finding in found)
+
+
+@pytest.mark.parametrize("name", ["message-ttl", "expires", "max-length", "max-length-bytes"])
+@pytest.mark.parametrize("where", [("effective_policy_definition", ""), ("arguments", "x-")])
+def test_a_parked_queue_that_forgets_or_drops_is_wrong(name: str, where: tuple[str, str]) -> None:
+    part, prefix = where
+    (finding,) = judge_parked({part: {f"{prefix}{name}": 1}}, Topology())
+    assert (finding.ok, finding.unsafe) == (False, True)
+    assert f"kennisgeving.geparkeerd: {name} gooit" in finding.text
+    (right,) = judge_parked({"arguments": {"x-queue-type": "quorum"}}, Topology())
+    assert right.ok
 
 
 def test_a_policy_counts_where_no_argument_does() -> None:

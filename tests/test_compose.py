@@ -58,6 +58,7 @@ def test_the_settings_are_read_and_name_files_that_are_made(volumes: Path) -> No
     assert set(gemeenten()) <= set(config.senders[0].gemeenten)
     assert config.amqp is not None
     assert config.amqp.url.startswith(f"amqps://{GATEWAY}@rabbitmq")
+    assert config.ledger.ca == "file:/run/kennisgeving/ca.pem"
     named = re.findall(r"file:/run/kennisgeving/([\w.]+)", settings.read_text())
     assert set(named) <= contents(volumes / "gateway").keys()
 

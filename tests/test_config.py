@@ -194,6 +194,57 @@ def test_only_postgresql_and_sqlite_files_are_ledgers(tmp_path: Path, url: str) 
     assert refusal.startswith("[ledger] url: verwacht")
 
 
+def postgresql(url: str, ca: str = "") -> str:
+    return LEAST.replace("sqlite:///kennisgeving.db", url) + ca
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://gateway:geheim@127.0.0.1:5433/k",
+        "postgresql://localhost/k",
+        "postgresql://gateway@[::1]:5433/k",
+        "postgresql:///k?host=/run/postgresql",
+        "postgresql:///k?host=127.0.0.1:5432&host=[::1]:5433",
+        "postgresql:///k",
+    ],
+)
+def test_postgresql_without_tls_is_for_this_machine(tmp_path: Path, url: str) -> None:
+    assert read(tmp_path, postgresql(url)).ledger.url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "environ"),
+    [
+        ("postgresql://gateway@db.example/k", {}),
+        ("postgresql://10.0.0.1/k", {}),
+        ("postgresql://[fd00::1]:5433/k", {}),
+        ("postgresql://gateway:127.0.0.1@db.example/k", {}),
+        ("postgresql://127.0.0.1,db.example/k", {}),
+        ("postgresql://127.0.0.1/k?host=db.example", {}),
+        ("postgresql:///k?host=127.0.0.1:5432&host=db.example:5432", {}),
+        ("postgresql:///k", {"PGHOST": "db.example"}),
+        ("postgresql:///k", {"PGSERVICE": "ledger"}),
+    ],
+)
+def test_postgresql_elsewhere_asks_for_a_ca(tmp_path: Path, url: str, environ: Mapping[str, str]) -> None:
+    (refusal,) = refusals(tmp_path, postgresql(url), environ)
+    assert refusal.startswith("[ledger] ca: ontbreekt, en ")
+    assert "is niet deze machine zelf" in refusal
+    ca = 'ca = "file:ca.pem"\n'
+    assert read(tmp_path, postgresql(url, ca), environ).ledger.ca == f"file:{tmp_path}/ca.pem"
+
+
+def test_a_file_has_no_ca(tmp_path: Path) -> None:
+    assert refusals(tmp_path, LEAST + 'ca = "file:ca.pem"') == ["[ledger] ca: hoort bij postgresql://"]
+
+
+@pytest.mark.parametrize("key", ["ssl", "sslmode", "direct_tls", "dsn", "service"])
+def test_tls_is_not_chosen_in_the_address(tmp_path: Path, key: str) -> None:
+    found = refusals(tmp_path, postgresql(f"postgresql://127.0.0.1/k?{key}=require", 'ca = "file:ca.pem"\n'))
+    assert found == [f"[ledger] url: {key} kan daar niet; TLS volgt uit ca"]
+
+
 def test_an_absolute_sqlite_file_stays_where_it_is(tmp_path: Path) -> None:
     settings = read(tmp_path, LEAST.replace("sqlite:///", "sqlite:////srv/"))
     assert settings.ledger.url == "sqlite:////srv/kennisgeving.db"

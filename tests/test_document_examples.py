@@ -17,13 +17,13 @@ import pytest
 import schemas
 from adapters.cjib.wire import read_request
 from adapters.email.settings import read_settings as read_email
-from gateway.amqp import Broker, Topology
 from gateway.config import read_config
 from gateway.core import standard_webhooks, xml
 from gateway.core.answer import parse_answer
 from gateway.core.validate import Valid, check, parse
 from gateway.register import read_register
 from gateway.sandbox.broker import GATEWAY, definitions
+from gateway.topology import Broker, Topology
 from tests.conftest import Broker as RunningBroker
 from tests.documents import Example, all_examples, document
 from tests.servers import RabbitMQ

@@ -12,6 +12,7 @@ from gateway.config import Config, read_config
 from gateway.contract import SecretMissing, SettingsRefused
 from gateway.keys import KeyRefused, read_keys
 from gateway.ledger.engine import Contention, Ledger, LedgerAway
+from gateway.ledger.opening import open_ledger
 from gateway.ledger.upgrade import is_current, upgrade
 from gateway.seal import Sealer
 from gateway.tables import TablesRefused
@@ -60,7 +61,7 @@ async def ledger_to_write(config: Config) -> AsyncIterator[Ledger]:
 
 @asynccontextmanager
 async def _opened(config: Config) -> AsyncIterator[Ledger]:
-    ledger = Ledger(config.ledger.url)
+    ledger = open_ledger(config.ledger)
     try:
         yield ledger
     finally:

@@ -42,6 +42,8 @@ class Signs(Struct, frozen=True):
     loop_lag: float
     timers_idle: float
     """Since the timers last went round; 0 where they do not run yet."""
+    refused: str = ""
+    """Why what stands on the broker is not consumed (Dutch); empty where that is not why."""
     ledger_away: float = 0.0
     """Since when every look found trouble with the ledger."""
     consumer_away: float = 0.0
@@ -89,6 +91,7 @@ def reasons_not_ready(signs: Signs, ledger: Schema) -> list[str]:
     reasons = [] if signs.register_loaded else ["het register is niet geladen"]
     if signs.consuming is False:
         reasons.append("de wachtrij van RabbitMQ wordt niet gelezen")
+        reasons += [signs.refused] if signs.refused else []
     if ledger in _LEDGER_REASONS:
         reasons.append(_LEDGER_REASONS[ledger])
     if signs.loop_lag > LAG_NOT_READY:

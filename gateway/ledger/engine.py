@@ -7,7 +7,8 @@ asked to trade durability for speed.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -60,13 +61,25 @@ def translated(why: DBAPIError) -> Exception:
     return why
 
 
+def _unreachable(why: OSError | TimeoutError) -> LedgerAway:
+    """Where it is TLS that fails, it is the setting that is named."""
+    if isinstance(why, ssl.SSLCertVerificationError):
+        return LedgerAway(f"[ledger] ca: het certificaat van de server is niet te vertrouwen: {why.verify_message}")
+    if isinstance(why, ssl.SSLError):
+        return LedgerAway(f"[ledger] ca: TLS met de server lukt niet ({why.reason})")
+    if "rejected SSL upgrade" in str(why):  # asyncpg has no class for it
+        return LedgerAway("[ledger] ca: de server biedt geen TLS aan")
+    return LedgerAway(type(why).__name__)
+
+
 class Ledger:
     """Runs transactions. `url`: `sqlite:///…` or `postgresql://…` (also with a driver named).
 
-    `reading`: it only looks, over connections of its own, and holds up nobody who writes.
+    `reading`: it only looks, over connections of its own, and holds up nobody who writes. `tls`: PostgreSQL is spoken
+    to over this and in no other way; None: as the driver finds best, which is for this machine only.
     """
 
-    def __init__(self, url: str, *, reading: bool = False) -> None:
+    def __init__(self, url: str, *, reading: bool = False, tls: ssl.SSLContext | None = None) -> None:
         self.failures = 0
         """How often it was away."""
         parsed = make_url(url)
@@ -88,7 +101,7 @@ class Ledger:
                 max_overflow=0,
                 pool_use_lifo=True,
                 pool_pre_ping=False,
-                connect_args=_postgresql_only_looks() if reading else {"server_settings": _SESSION},
+                connect_args={**(_postgresql_only_looks() if reading else _POSTGRESQL_WORKS), **_over(tls)},
             )
 
     async def run(
@@ -104,7 +117,7 @@ class Ledger:
         except DBAPIError as why:
             raise self._noted(translated(why)) from why
         except (OSError, TimeoutError) as why:
-            raise self._noted(LedgerAway(type(why).__name__)) from why
+            raise self._noted(_unreachable(why)) from why
 
     def _noted(self, why: Exception) -> Exception:
         self.failures += isinstance(why, LedgerAway)
@@ -137,7 +150,9 @@ class Ledger:
                     await connection.invalidate()
         except DBAPIError as why:
             raise translated(why) from why
-        except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError) as why:
+        except (OSError, TimeoutError) as why:
+            raise _unreachable(why) from why
+        except (asyncpg.InterfaceError, asyncpg.PostgresError) as why:
             raise LedgerAway(type(why).__name__) from why
 
     async def aclose(self) -> None:
@@ -152,6 +167,12 @@ class Ledger:
 
 
 _SESSION = {"idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS}s"}
+_POSTGRESQL_WORKS: Mapping[str, object] = {"server_settings": _SESSION}
+
+
+def _over(tls: ssl.SSLContext | None) -> dict[str, object]:
+    """With a context that verifies, asyncpg falls back to nothing."""
+    return {} if tls is None else {"ssl": tls}
 
 
 def _sqlite_settings(connection: sqlite3.Connection, _record: object) -> None:

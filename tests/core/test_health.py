@@ -41,6 +41,12 @@ def test_each_fault_of_ours_is_a_reason_by_itself(name: str) -> None:
     assert len(reasons_not_ready(*FAULTS_OF_OURS[name])) == 1
 
 
+def test_what_is_refused_on_the_broker_is_told_while_it_is_not_consumed() -> None:
+    told = reasons_not_ready(signs(consuming=False, refused="x-queue-type is anders"), Schema.CURRENT)
+    assert told == ["de wachtrij van RabbitMQ wordt niet gelezen", "x-queue-type is anders"]
+    assert reasons_not_ready(signs(refused="x-queue-type is anders"), Schema.CURRENT) == []
+
+
 def test_what_others_cause_is_no_reason() -> None:
     behind = signs(oldest_due={LANE: 1e6}, idle=frozenset({LANE}), oldest_event=1e6, consumer_away=0.0)
     assert reasons_not_ready(behind, Schema.CURRENT) == []

@@ -16,7 +16,7 @@ from yarl import URL
 from adapters.cjib.adapter import CjibLink
 from adapters.sftp.adapter import SftpLink
 from adapters.webhook.adapter import WebhookLink
-from gateway import amqp
+from gateway import amqp, topology
 from gateway.contract import DeliveryId, Inbound, Outcome, Parcel
 from gateway.dispatch.preparing import Preparing
 from gateway.http.answers import AnswerPages
@@ -159,7 +159,7 @@ def get_confirms() -> None:
 
 def no_dead_letters() -> None:
     arguments = {"x-queue-type": "quorum", "x-overflow": "reject-publish"}
-    amqp.Topology.intake_arguments = property(lambda _: arguments)  # type: ignore[assignment,method-assign]
+    topology.Topology.intake_arguments = property(lambda _: arguments)  # type: ignore[assignment,method-assign]
 
 
 def bsn_in_log() -> None:

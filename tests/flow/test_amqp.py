@@ -3,7 +3,8 @@
 import asyncio
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from gateway.ledger import schema
 from tests.conftest import Broker
 from tests.flow.desk import notice
 from tests.flow.postbox import INTAKE, ODD_PROPERTIES, PARKED, Postbox, postbox, publish_odd
+from tests.flow.relay import Relay
 from tests.flow.running import Neighbour, Town, event_faults, neighbour, running
 from tests.servers import PostgreSQL, RabbitMQ
 
@@ -31,6 +33,12 @@ def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def creditors() -> list[Neighbour]:
     return [neighbour("energie"), neighbour("zorg")]
+
+
+@asynccontextmanager
+async def opened(broker: Broker) -> AsyncIterator[aio_pika.abc.AbstractChannel]:
+    async with await aio_pika.connect(broker.url()) as connection, connection.channel() as channel:
+        yield channel
 
 
 async def accepted(town: Town, *dossiers: str) -> None:
@@ -271,6 +279,63 @@ async def test_a_topology_that_is_only_checked_is_not_made_and_what_is_missing_i
                 await (await connection.channel()).declare_exchange("kennisgeving.in", passive=True)
             await make_broker(AmqpSettings(broker.url())).prepare(await connection.channel())
         await town.until(lambda: _is_consuming(town))
+
+
+CLASSIC = {"x-queue-type": "classic"}
+QUORUM = {"x-queue-type": "quorum"}
+UNSAFE: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
+    "a classic intake queue": ({INTAKE: CLASSIC, PARKED: QUORUM}, f"{INTAKE}: x-queue-type"),
+    "an intake queue that expires": ({INTAKE: {**ARGUMENTS, "x-expires": 86_400_000}, PARKED: QUORUM}, "x-expires"),
+    "a parked queue that forgets": ({INTAKE: ARGUMENTS, PARKED: {**QUORUM, "x-message-ttl": 1000}}, "x-message-ttl"),
+    "a parked queue that drops": ({INTAKE: ARGUMENTS, PARKED: {**QUORUM, "x-max-length": 10}}, "x-max-length"),
+}
+
+
+async def _stand(broker: Broker, queues: Mapping[str, Mapping[str, Any]]) -> None:
+    """Have a topology on the broker that is ours but for the arguments of its queues."""
+    async with await aio_pika.connect(broker.url()) as connection, connection.channel() as channel:
+        incoming = await channel.declare_exchange("kennisgeving.in", "topic", durable=True)
+        await channel.declare_exchange("kennisgeving.uit", "topic", durable=True)
+        for name, arguments in queues.items():
+            await channel.queue_delete(name)
+            queue = await channel.declare_queue(name, durable=True, arguments=dict(arguments))
+            if name == INTAKE:
+                await queue.bind(incoming, "#")
+
+
+@pytest.mark.parametrize("unsafe", UNSAFE)
+async def test_a_queue_that_may_lose_messages_is_not_consumed_by_who_was_there_before_the_broker(
+    broker: Broker,
+    sqlite_url: str,
+    tmp_path: Path,
+    creditors: list[Neighbour],
+    unsafe: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    queues, named = UNSAFE[unsafe]
+    await _stand(broker, queues)
+    async with Relay(broker.url()) as relay:
+        await relay.cut()
+        settings = {"url": relay.url, "declareer": False}
+        async with running(tmp_path, sqlite_url, creditors, amqp=settings, is_ready=False) as town:
+            async with opened(broker) as channel:
+                await channel.default_exchange.publish(aio_pika.Message(json.dumps(notice("SHV-1")).encode()), INTAKE)
+            await relay.mend()
+
+            async def is_told() -> bool:
+                return any(named in reason for reason in await town.gateway.reasons_not_ready())
+
+            await town.until(is_told)
+            lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+            told = [line for line in lines if line["event"] == "topology_refused"]
+            assert [(line["level"], line["stap"]) for line in told[:1]] == [("error", "ontvangen")]
+            assert named in told[0]["reden"]
+            async with opened(broker) as channel:
+                waiting = (await channel.get_queue(INTAKE)).declaration_result
+                assert (waiting.message_count, waiting.consumer_count) == (1, 0)
+            await _stand(broker, {INTAKE: ARGUMENTS, PARKED: QUORUM})
+            await town.until(lambda: _is_consuming(town))
+            assert await town.gateway.reasons_not_ready() == []
 
 
 async def _is_consuming(town: Town) -> bool:

@@ -289,6 +289,7 @@ async def watching(desk: Desk, ledger_url: str, **sources: Any) -> AsyncIterator
     given: dict[str, Any] = {
         "register": lambda: desk.links.register,
         "consuming": None,
+        "refused": str,
         "timers_idle": lambda: 0.0,
         "held": tuple,
         "running": tuple,

@@ -8,9 +8,10 @@ import os
 import secrets
 import signal
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from threading import Timer
+from typing import Any
 
 import aio_pika
 import pytest
@@ -145,6 +146,10 @@ def a_broker_without_tls(place: Place) -> None:
     place.more = '[amqp]\nurl = "amqp://broker.example"\n'
 
 
+def a_ledger_elsewhere_without_tls(place: Place) -> None:
+    place.ledger = "postgresql://gateway@db.example/kennisgeving"
+
+
 def _listens_with(place: Place, days: float, starts: float = 0) -> None:
     place.authority.issue_server("web", days=days, starts=starts)
     keys = 'certificaat = "file:certs/web.pem"\ncertificaat_sleutel = "file:certs/web.key"\n'
@@ -163,6 +168,7 @@ def _listens_with(place: Place, days: float, starts: float = 0) -> None:
         (an_expired_signature, "smime.pem is verlopen op"),
         (a_host_that_is_trusted_unseen, "hostsleutels: ten minste één sleutel is vereist"),
         (mail_without_tls, "tls: onbekend"),
+        (a_ledger_elsewhere_without_tls, "[ledger] ca: ontbreekt, en db.example is niet deze machine zelf"),
         (a_broker_without_tls, "zonder TLS mag alleen naar deze machine zelf"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
@@ -265,9 +271,11 @@ WRONG = [
 ]
 
 
-async def _declare(url: str, arguments: dict[str, str]) -> None:
+async def _declare(
+    url: str, arguments: Mapping[str, Any], name: str = "kennisgeving.intake", *, auto_delete: bool = False
+) -> None:
     async with await aio_pika.connect(url) as connection, connection.channel() as channel:
-        await channel.declare_queue("kennisgeving.intake", durable=True, arguments=dict(arguments))
+        await channel.declare_queue(name, durable=True, auto_delete=auto_delete, arguments=dict(arguments))
 
 
 def _declared(url: str, arguments: dict[str, str]) -> None:
@@ -279,6 +287,26 @@ def test_a_queue_that_may_lose_messages_is_not_consumed(place: Place, broker: Br
     place.more = f'[amqp]\nurl = "{broker.url()}"\n'
     (refusal,) = place.refusals()
     assert "wachtrij kennisgeving.intake: x-dead-letter-exchange is anders dan hier nodig is" in refusal
+
+
+@pytest.mark.parametrize("declares", [True, False])
+@pytest.mark.parametrize("argument", ["x-message-ttl", "x-expires", "x-max-length", "x-max-length-bytes"])
+async def test_a_parked_queue_that_may_lose_messages_is_named_by_what_it_has(
+    broker: Broker, argument: str, declares: bool
+) -> None:
+    await _declare(broker.url(), {"x-queue-type": "quorum", argument: 86_400_000}, "kennisgeving.geparkeerd")
+    found = [one async for one in check_broker(AmqpSettings(broker.url(), declare=declares))]
+    assert [one.text for one in found if one.unsafe] == [
+        f"RabbitMQ: wachtrij kennisgeving.geparkeerd: {argument} is anders dan hier nodig is"
+    ]
+
+
+def test_a_parked_queue_that_drops_messages_is_not_started_with(place: Place, broker: Broker) -> None:
+    arguments = {"x-queue-type": "quorum", "x-max-length": 10}
+    asyncio.run(_declare(broker.url(), arguments, "kennisgeving.geparkeerd"))
+    place.more = f'[amqp]\nurl = "{broker.url()}"\ndeclareer = false\n'
+    (refusal,) = place.refusals()
+    assert "wachtrij kennisgeving.geparkeerd: x-max-length is anders dan hier nodig is" in refusal
 
 
 @pytest.mark.parametrize(("arguments", "named"), WRONG)
@@ -296,6 +324,13 @@ async def test_a_queue_that_is_not_a_quorum_queue_is_no_matter_of_policy(broker:
     await _declare(broker.url(), {"x-queue-type": "classic"})
     (unsafe,) = [one async for one in check_broker(AmqpSettings(broker.url(), declare=False)) if one.unsafe]
     assert "x-queue-type is anders" in unsafe.text
+
+
+@pytest.mark.parametrize("queue", ["kennisgeving.intake", "kennisgeving.geparkeerd"])
+async def test_a_queue_that_goes_with_its_last_consumer_is_no_matter_of_policy(broker: Broker, queue: str) -> None:
+    await _declare(broker.url(), {"x-queue-type": "classic"}, queue, auto_delete=True)
+    (unsafe,) = [one async for one in check_broker(AmqpSettings(broker.url(), declare=False)) if one.unsafe]
+    assert f"wachtrij {queue}: auto_delete is anders" in unsafe.text
 
 
 async def test_a_queue_as_we_make_it_is_right(broker: Broker) -> None:
