@@ -137,9 +137,7 @@ class Testimony:
         """
         if inbound.creditor is not None and inbound.creditor not in authors:
             return None
-        row = self._row(
-            subject, inbound.kind, inbound.source, inbound.creditor or subject.creditor, inbound.raw, answer, at
-        )
+        row = self._inbound_row(subject, inbound, inbound.kind, answer, at)
         if inbound.kind == "human":
             return Record(row, tasks=(self._task(TaskKind.ANSWER_BY_PERSON, subject, at),))
         if inbound.kind == "bounce":
@@ -161,7 +159,7 @@ class Testimony:
 
     def invalid_record(self, subject: Subject, inbound: Inbound, at: int) -> Record:
         """An answer that breaks the contract: kept, moves nothing, and a person looks at it."""
-        row = self._row(subject, "invalid", inbound.source, inbound.creditor or subject.creditor, inbound.raw, None, at)
+        row = self._inbound_row(subject, inbound, "invalid", None, at)
         return Record(row, tasks=(self._task(TaskKind.ANSWER_INVALID, subject, at),))
 
     def _bounce(self, subject: Subject, row: dict[str, object], channels: tuple[str, ...], at: int) -> Record:
@@ -177,6 +175,7 @@ class Testimony:
                 proof=subject.proof,
                 channels=channels,
             ),
+            str(row["channel"]),
             at,
         )
         if decision is None:
@@ -250,6 +249,14 @@ class Testimony:
             delivery_id=about.id,
             creditor=about.creditor,
         )
+
+    def _inbound_row(
+        self, subject: Subject, inbound: Inbound, kind: str, answer: Answer | None, at: int
+    ) -> dict[str, object]:
+        """With the channel that it came over, which is not always the one that the delivery is on by now."""
+        author = inbound.creditor or subject.creditor
+        row = self._row(subject, kind, inbound.source, author, inbound.raw, answer, at)
+        return {**row, "channel": inbound.channel or subject.channel}
 
     def _row(
         self, about: About, kind: str, source: str, author: str, raw: bytes, answer: Answer | None, at: int

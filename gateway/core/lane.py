@@ -289,10 +289,11 @@ def _following(standing: Standing) -> str | None:
     return standing.channels[at] if at < len(standing.channels) else None
 
 
-def bounced(standing: Standing, now: int) -> Decision | None:
-    """What was handed over came back: the next channel, else a task. None: nothing moves, for it is not (or not only)
-    handed over: there is stronger evidence, or another attempt is to come."""
-    if standing.state not in (State.DELIVERED, State.CLOSED):
+def bounced(standing: Standing, over: str, now: int) -> Decision | None:
+    """What was handed over came back by the channel `over`: the next channel, else a task. None: nothing moves, for it
+    is not (or not only) handed over there: there is stronger evidence, another attempt is to come, or it has left that
+    channel since, and what became of it elsewhere is not undone."""
+    if standing.channel != over or standing.state not in (State.DELIVERED, State.CLOSED):
         return None
     return _next_channel(standing, now, TaskKind.BOUNCED, last=Happening.BOUNCED)
 

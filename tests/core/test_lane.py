@@ -194,12 +194,18 @@ def test_only_the_peer_itself_can_ask_to_be_left_alone_by_all() -> None:
 
 @pytest.mark.parametrize("state", State)
 def test_a_bounce_moves_only_what_was_handed_over_and_no_more(state: State) -> None:
-    decision = bounced(structs.replace(STANDING, state=state, proof=1), NOW)
+    decision = bounced(structs.replace(STANDING, state=state, proof=1), STANDING.channel, NOW)
     assert (decision and decision.state) == (State.RETRYING if state in (State.DELIVERED, State.CLOSED) else None)
 
 
+@pytest.mark.parametrize("state", State)
+def test_a_bounce_about_a_channel_that_was_left_moves_nothing(state: State) -> None:
+    assert bounced(structs.replace(STANDING, state=state, proof=1), "email", NOW) is None
+
+
 def test_a_bounce_on_the_last_channel_ends_with_a_task() -> None:
-    decision = bounced(structs.replace(STANDING, state=State.DELIVERED, proof=1, channels=(STANDING.channel,)), NOW)
+    last = structs.replace(STANDING, state=State.DELIVERED, proof=1, channels=(STANDING.channel,))
+    decision = bounced(last, STANDING.channel, NOW)
     assert decision
     assert (decision.state, decision.task, decision.events) == (State.FAILED, "teruggekomen", ("bezorging-mislukt",))
 

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.clock import Clock
 from gateway.core.standard_webhooks import sign, signing_key
+from gateway.ledger import schema
 from tests.flow.desk import notice
 from tests.flow.running import Town, neighbour, running
 
@@ -57,8 +58,35 @@ async def test_an_answer_counts_over_whichever_channel_it_comes(sqlite_url: str,
         assert row.channel == "sftp"
         if over == "webhook":
             assert await _calls_back(town, row.id) == 202
+            assert [one.channel for one in await town.rows(schema.evidence)] == ["webhook"]
         (row,) = await town.reach("bevestigd")
         assert row.decision == "pauze_ingesteld"
+        assert (await town.hears("antwoord-ontvangen"))["bezorging"] == row.id
+        assert await town.tasks() == []
+
+
+async def test_the_answer_of_an_api_of_which_the_reply_was_lost_counts_after_the_delivery_went_on(
+    ledger_url: str, tmp_path: Path
+) -> None:
+    creditor = neighbour("energie", "cjib", "webhook", uitwijken_na=SOON)
+    async with running(
+        tmp_path, ledger_url, [creditor], tempo={"eerste_herhaling": "0.6 s", "hoogste_herhaling": "0.6 s"}
+    ) as town:
+        api = town.cjib
+        assert api is not None
+
+        async def has_it() -> bool:
+            return bool(api.journal.receipts)
+
+        async with api.drops_reply():
+            await town.send(notice("SHV-1", 1, "energie"))
+            await town.until(has_it)
+        async with api.is_down():
+            (row,) = await town.hand_over()
+            assert row.channel == "webhook"
+        (row,) = await town.reach("bevestigd")
+        assert (row.channel, row.decision) == ("webhook", "pauze_ingesteld")
+        assert {one.channel for one in await town.rows(schema.evidence)} == {"cjib"}
         assert (await town.hears("antwoord-ontvangen"))["bezorging"] == row.id
         assert await town.tasks() == []
 
