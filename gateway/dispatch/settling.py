@@ -148,8 +148,11 @@ class Settling:
         """Carry out what the decision says about the lane."""
         claimed, outcome = ended.claimed, ended.outcome
         creditor, channel = claimed.lane
-        if decision.alarm:
+        if decision.alarm == "eigen_fout":
             log.error("own_fault", schuldeiser=creditor, kanaal=channel, code=evidence_of(outcome).code)
+        if decision.alarm == "andere_inhoud":
+            code = evidence_of(outcome).code
+            log.error("other_content", bezorging=claimed.id, schuldeiser=creditor, kanaal=channel, code=code)
         if decision.closes_channel:
             log.error("channel_closed", schuldeiser=creditor, kanaal=channel, code=evidence_of(outcome).code)
             self._links.close_lane(claimed.lane)

@@ -179,6 +179,22 @@ def test_a_deferral_of_ours_lets_the_next_message_go_after_72_hours() -> None:
     assert (decision.releases_next, decision.task, decision.tries) == (True, "bericht_opgehouden", 0)
 
 
+COLLISION = RefusedForGood(SAID, other_content=True)
+
+
+@pytest.mark.parametrize("channels", [("webhook", "email"), ("webhook",)])
+@pytest.mark.parametrize("stands", [None, State.CONFIRMED])
+@pytest.mark.parametrize("state", [State.BUSY, State.WITHDRAWN, State.RECEIVED])
+def test_other_content_under_our_key_is_always_for_a_person_and_an_alarm(
+    state: State, stands: State | None, channels: tuple[str, ...]
+) -> None:
+    standing = structs.replace(STANDING, state=state, stands=stands, channels=channels)
+    decision = decide(standing, COLLISION, NOW, 0, POLICY)
+    assert (decision.alarm, decision.task) == ("andere_inhoud", "andere_inhoud")
+    plain = decide(standing, RefusedForGood(SAID), NOW, 0, POLICY)
+    assert structs.replace(decision, alarm=None, task=None) == structs.replace(plain, task=None)
+
+
 @pytest.mark.parametrize("outcome", [DEFERRED, OwnFault(SAID), Transient(SAID), Uncertain(SAID)])
 def test_what_was_in_doubt_stays_so_until_the_peer_was_asked(outcome: Outcome) -> None:
     doubtful = structs.replace(STANDING, in_doubt=True, tries=1)

@@ -91,6 +91,25 @@ async def test_the_answer_of_an_api_of_which_the_reply_was_lost_counts_after_the
         assert await town.tasks() == []
 
 
+async def test_other_content_under_our_key_is_told_at_once_though_another_channel_follows(
+    sqlite_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with running(tmp_path, sqlite_url, [neighbour("energie", "sftp", "webhook")]) as town:
+        assert town.sftp is not None
+        async with town.sftp.is_down():
+            await town.send(notice("SHV-1", 1, "energie"))
+            row = await town.delivery("energie")
+            final = town.sftp.accounts["energie"].inbox / f"kennisgeving_{row.id}.xml"
+            final.write_bytes(b"iets anders")
+        (row,) = await town.hand_over()
+        assert (row.channel, row.state) == ("webhook", "afgeleverd")
+        assert final.read_bytes() == b"iets anders"
+        assert await town.tasks() == ["andere_inhoud"]
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    told = [line for line in lines if line["event"] == "other_content"]
+    assert [(line["level"], line["bezorging"], line["code"]) for line in told] == [("error", row.id, "naambotsing")]
+
+
 async def _calls_back(town: Town, delivery: str) -> int:
     """The creditor answers, signed, over the channel that was left."""
     table: Any = town.gateway.links.register.by_id["energie"].endpoints["webhook"]
