@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 from msgspec import structs
 
-from gateway.contract import Inbound, Rendition
+from gateway.contract import DeliveryId, Inbound, Rendition
 from gateway.core.answer import Answer, contradicts, is_transfer, meaning, parse_answer, said, to_wire
 from gateway.core.creditor import Register
 from gateway.core.errors import Violation
@@ -19,7 +19,7 @@ from gateway.core.progress import Effect, answer_effect, receipt_effect
 from gateway.core.task import GUIDES, TaskKind
 from gateway.events import Events
 from gateway.ids import uuid7
-from gateway.ledger.evidence import Record, Subject
+from gateway.ledger.evidence import Record, Subject, reply_source
 from gateway.ledger.outbox import Event
 from gateway.ledger.queue import Claimed
 from gateway.ledger.settle import Settlement
@@ -101,7 +101,7 @@ class Testimony:
         raw = outcome.answer if isinstance(outcome, HandedOver) else None
         if raw is None:
             return Settlement(decision, tuple(events), tuple(tasks))
-        source = f"antwoord:{claimed.fence}"
+        source = reply_source(claimed.fence)
         answer = parse_answer(raw)
         if not isinstance(answer, Answer):
             row = self._row(claimed, "invalid", source, claimed.creditor, raw, None, at)
@@ -119,6 +119,18 @@ class Testimony:
         tasks += [self._task(kind, claimed, at) for kind in self._asks(answer, before)]
         row = self._row(claimed, "answer", source, claimed.creditor, evidence_of(outcome).reply or raw, answer, at)
         return Settlement(decided, tuple(events), tuple(tasks), row)
+
+    def late_answer(self, subject: Subject, claimed: Claimed, outcome: Outcome, at: int) -> Record | None:
+        """The answer that came with the reply to an attempt whose claim was lost: it is the creditor's all the same."""
+        if not isinstance(outcome, HandedOver) or outcome.answer is None:
+            return None
+        source, raw = reply_source(claimed.fence), outcome.evidence.reply or outcome.answer
+        delivery = DeliveryId(subject.id)
+        inbound = Inbound("answer", subject.creditor, delivery, source, raw, outcome.answer, channel=claimed.channel)
+        answer = parse_answer(outcome.answer)
+        if not isinstance(answer, Answer):
+            return self.invalid_record(subject, inbound, at)
+        return self.record_of(subject, inbound, answer, {subject.creditor}, (), at)
 
     # -- what came in -----------------------------------------------------------------------------------------------
 

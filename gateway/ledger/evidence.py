@@ -69,6 +69,11 @@ class Callback(Struct, frozen=True):
     digest: bytes
 
 
+def reply_source(fence: int) -> str:
+    """The source of an answer that came with the reply to the attempt of this number."""
+    return f"antwoord:{fence}"
+
+
 Recorded = Literal["recorded", "repeated", "conflict", "not_yours"]
 
 
