@@ -143,6 +143,8 @@ class Conformance:
 
     can_resolve: ClassVar[bool] = False
     """`resolve` asks the peer; else it returns None."""
+    sees_other_content: ClassVar[bool] = False
+    """The peer itself notices that it has something else under a delivery's key."""
     is_guarded: ClassVar[bool] = True
     """It connects to the creditor itself, so that `netwerken` applies; a mail relay is not."""
 
@@ -209,6 +211,21 @@ class Conformance:
     async def test_a_refusal_is_for_good(self, link: Link, endpoint: Endpoint, peer: Peer) -> None:
         async with peer.refuses():
             assert isinstance(await _sent(link, parcel(link, endpoint, draft())), RefusedForGood)
+
+    async def test_a_key_that_was_used_for_something_else_is_refused_for_good_and_alarms(
+        self, link: Link, endpoint: Endpoint, peer: Peer
+    ) -> None:
+        if not self.sees_other_content:
+            pytest.skip("its peer does not compare what comes under one key")
+        message = draft()
+        sent = parcel(link, endpoint, message)
+        assert isinstance(await _sent(link, sent), HandedOver)
+        changed = msgspec.structs.replace(message, view_json=message.view_json.replace(b"K-774411", b"K-774412"))
+        other = msgspec.structs.replace(sent, body=link.render(changed).body)
+        outcome = await _sent(link, other)
+        assert isinstance(outcome, RefusedForGood)
+        assert outcome.other_content
+        assert peer.received(sent.delivery)[0].digest == sha256(sent.body).hexdigest()
 
     async def test_a_peer_that_is_down_is_a_transient_failure(self, link: Link, endpoint: Endpoint, peer: Peer) -> None:
         sent = parcel(link, endpoint, draft())

@@ -203,7 +203,8 @@ class Parcel(Struct, frozen=True):
 
 
 class OpenDelivery(Struct, frozen=True):
-    """A delivery that was handed over on this link and is not answered yet. `since`: aware, UTC."""
+    """A delivery that was handed over on this link, or may have been before it went on by another channel, and is not
+    answered yet. `since`: aware, UTC. `reference`: None where the peer's own is not known."""
 
     delivery: DeliveryId
     soort: str
@@ -228,6 +229,8 @@ class Inbound(Struct, frozen=True):
     raw: bytes
     answer: bytes | None = None
     code: str = ""
+    channel: str | None = None
+    """Over which it came. The gateway fills it in where an adapter collects; None: the delivery's present channel."""
 
 
 class Verdict(Struct, frozen=True):

@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 from msgspec import structs
 
-from gateway.contract import Inbound, Rendition
+from gateway.contract import DeliveryId, Inbound, Rendition
 from gateway.core.answer import Answer, contradicts, is_transfer, meaning, parse_answer, said, to_wire
 from gateway.core.creditor import Register
 from gateway.core.errors import Violation
@@ -19,7 +19,7 @@ from gateway.core.progress import Effect, answer_effect, receipt_effect
 from gateway.core.task import GUIDES, TaskKind
 from gateway.events import Events
 from gateway.ids import uuid7
-from gateway.ledger.evidence import Record, Subject
+from gateway.ledger.evidence import Record, Subject, reply_source
 from gateway.ledger.outbox import Event
 from gateway.ledger.queue import Claimed
 from gateway.ledger.settle import Settlement
@@ -101,7 +101,7 @@ class Testimony:
         raw = outcome.answer if isinstance(outcome, HandedOver) else None
         if raw is None:
             return Settlement(decision, tuple(events), tuple(tasks))
-        source = f"antwoord:{claimed.fence}"
+        source = reply_source(claimed.fence)
         answer = parse_answer(raw)
         if not isinstance(answer, Answer):
             row = self._row(claimed, "invalid", source, claimed.creditor, raw, None, at)
@@ -120,6 +120,18 @@ class Testimony:
         row = self._row(claimed, "answer", source, claimed.creditor, evidence_of(outcome).reply or raw, answer, at)
         return Settlement(decided, tuple(events), tuple(tasks), row)
 
+    def late_answer(self, subject: Subject, claimed: Claimed, outcome: Outcome, at: int) -> Record | None:
+        """The answer that came with the reply to an attempt whose claim was lost: it is the creditor's all the same."""
+        if not isinstance(outcome, HandedOver) or outcome.answer is None:
+            return None
+        source, raw = reply_source(claimed.fence), outcome.evidence.reply or outcome.answer
+        delivery = DeliveryId(subject.id)
+        inbound = Inbound("answer", subject.creditor, delivery, source, raw, outcome.answer, channel=claimed.channel)
+        answer = parse_answer(outcome.answer)
+        if not isinstance(answer, Answer):
+            return self.invalid_record(subject, inbound, at)
+        return self.record_of(subject, inbound, answer, {subject.creditor}, (), at)
+
     # -- what came in -----------------------------------------------------------------------------------------------
 
     def record_of(
@@ -137,9 +149,7 @@ class Testimony:
         """
         if inbound.creditor is not None and inbound.creditor not in authors:
             return None
-        row = self._row(
-            subject, inbound.kind, inbound.source, inbound.creditor or subject.creditor, inbound.raw, answer, at
-        )
+        row = self._inbound_row(subject, inbound, inbound.kind, answer, at)
         if inbound.kind == "human":
             return Record(row, tasks=(self._task(TaskKind.ANSWER_BY_PERSON, subject, at),))
         if inbound.kind == "bounce":
@@ -161,7 +171,7 @@ class Testimony:
 
     def invalid_record(self, subject: Subject, inbound: Inbound, at: int) -> Record:
         """An answer that breaks the contract: kept, moves nothing, and a person looks at it."""
-        row = self._row(subject, "invalid", inbound.source, inbound.creditor or subject.creditor, inbound.raw, None, at)
+        row = self._inbound_row(subject, inbound, "invalid", None, at)
         return Record(row, tasks=(self._task(TaskKind.ANSWER_INVALID, subject, at),))
 
     def _bounce(self, subject: Subject, row: dict[str, object], channels: tuple[str, ...], at: int) -> Record:
@@ -177,6 +187,7 @@ class Testimony:
                 proof=subject.proof,
                 channels=channels,
             ),
+            str(row["channel"]),
             at,
         )
         if decision is None:
@@ -250,6 +261,14 @@ class Testimony:
             delivery_id=about.id,
             creditor=about.creditor,
         )
+
+    def _inbound_row(
+        self, subject: Subject, inbound: Inbound, kind: str, answer: Answer | None, at: int
+    ) -> dict[str, object]:
+        """With the channel that it came over, which is not always the one that the delivery is on by now."""
+        author = inbound.creditor or subject.creditor
+        row = self._row(subject, kind, inbound.source, author, inbound.raw, answer, at)
+        return {**row, "channel": inbound.channel or subject.channel}
 
     def _row(
         self, about: About, kind: str, source: str, author: str, raw: bytes, answer: Answer | None, at: int

@@ -1,7 +1,8 @@
 """One peer that we call over HTTP: kept connections, guarded addresses, bounded replies.
 
 What went wrong is told by when it went wrong: before the request left us it is Transient, after that Uncertain; an
-address we may not dial, or a peer that has never accepted our client certificate, is our own fault.
+address we may not dial is our own fault, and so is a client certificate that the peer refuses, by its own words: the
+alert that ends TLS. A connection that ends without one says nothing about us.
 """
 
 import ssl
@@ -22,6 +23,21 @@ _CONNECT_SHARE = 0.6  # of the time for a request; what is over is for the reply
 KEPT_SECONDS = 30.0  # shorter than most servers keep an idle connection
 _NO_CEILING = 1e9  # aiohttp rounds long time-outs up to whole seconds, beyond what we promised
 
+_REFUSALS = frozenset(
+    {
+        "SSLV3_ALERT_BAD_CERTIFICATE",
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+        "SSLV3_ALERT_CERTIFICATE_REVOKED",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+        "SSLV3_ALERT_NO_CERTIFICATE",
+        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+        "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+        "TLSV1_ALERT_ACCESS_DENIED",
+        "TLSV1_ALERT_UNKNOWN_CA",
+    }
+)
+"""Alerts about the certificate of whoever gets them (RFC 8446 §6.2), as OpenSSL names them for every version of TLS."""
+
 NotAnswered = Transient | OwnFault | Uncertain
 
 
@@ -40,15 +56,12 @@ class Reply(Struct, frozen=True):
 
 
 class HttpPeer:
-    """`tls` is used for https; `has_certificate` says that it holds a client certificate of ours."""
+    """`tls` is used for https, with the client certificate that it may hold."""
 
-    def __init__(
-        self, networks: Networks, tls: ssl.SSLContext | None, seconds: float, *, has_certificate: bool = False
-    ) -> None:
+    def __init__(self, networks: Networks, tls: ssl.SSLContext | None, seconds: float) -> None:
         self._guard = Guard(networks)
         self._tls = tls
         self._timeout = _timeout(seconds)
-        self._certificate_is_unproven = has_certificate
         self._session: aiohttp.ClientSession | None = None
 
     async def ask(
@@ -66,10 +79,9 @@ class HttpPeer:
             async with session.request(
                 method, url, data=body, headers=headers, allow_redirects=False, timeout=timeout
             ) as response:
-                self._certificate_is_unproven = False
                 return await _read(response)
         except (aiohttp.ClientError, TimeoutError) as error:
-            return self._judge(error)
+            return failure(error)
 
     async def aclose(self) -> None:
         session, self._session = self._session, None
@@ -89,15 +101,12 @@ class HttpPeer:
         )
         return self._session
 
-    def _judge(self, error: aiohttp.ClientError | TimeoutError) -> NotAnswered:
-        if self._certificate_is_unproven and _is_broken_off(error):
-            return OwnFault(_evidence("mtls_geweigerd", error))
-        return failure(error)
-
 
 def failure(error: aiohttp.ClientError | TimeoutError) -> NotAnswered:
     """What an exception of aiohttp means for the delivery that it interrupted."""
     match error:
+        case _ if _refuses_our_certificate(error):
+            return OwnFault(_evidence("mtls_geweigerd", error))
         case aiohttp.ClientSSLError():
             return Transient(_evidence("tls", error))
         case aiohttp.ClientConnectorDNSError():
@@ -114,15 +123,13 @@ def failure(error: aiohttp.ClientError | TimeoutError) -> NotAnswered:
             return Uncertain(_evidence("verbroken", error))
 
 
-def _is_broken_off(error: Exception) -> bool:
-    """The other side ended the connection after TCP was up: how a refused client certificate shows (TLS 1.3 late)."""
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            return False
-        case aiohttp.ClientConnectorError():
-            return isinstance(error.os_error, ConnectionResetError | ssl.SSLError)
-        case _:
-            return isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+def _refuses_our_certificate(error: BaseException | None) -> bool:
+    """The peer said so; in TLS 1.3 at the first read after the handshake, and what was sent by then it never read."""
+    while error is not None:
+        if getattr(error, "reason", None) in _REFUSALS:  # of ssl.SSLError; those of aiohttp around it have none
+            return True
+        error = error.__cause__
+    return False
 
 
 def _evidence(code: str, error: Exception) -> Evidence:

@@ -23,7 +23,15 @@ _DAY = 86_400.0
 
 ALARMS = (
     *Alarm,
-    *("uncaught", "consumer_lost", "own_fault", "certificate_expires", "channel_closed", "delivery_failed"),
+    *(
+        "uncaught",
+        "consumer_lost",
+        "own_fault",
+        "certificate_expires",
+        "channel_closed",
+        "delivery_failed",
+        "other_content",
+    ),
     *("message_quarantined", "same_id_other_content", "seal_broken", "key_exposed"),
 )
 """Alarms that are shown before the first: a counter that begins at 1 has not increased."""

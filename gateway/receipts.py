@@ -7,9 +7,12 @@ and an event tells the gemeente. Only after that may the original be moved or ac
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from msgspec import structs
 
 from gateway.clock import Clock
-from gateway.contract import DeliveryId, Inbound, OpenDelivery, Verdict
+from gateway.contract import DeliveryId, Inbound, OpenDelivery, Receive, Verdict
 from gateway.core.answer import Answer, parse_answer
 from gateway.core.errors import Violation
 from gateway.evidence import Testimony, reasons
@@ -97,7 +100,7 @@ class Receipts:
         """Collect for ever: one task per lane whose creditor leaves answers, one per channel with a mailbox."""
         async with asyncio.TaskGroup() as tasks:
             for name, channel in self._links.channels.items():
-                tasks.create_task(self._forever(name, lambda c=channel: c.collect(self.receive)))  # type: ignore[misc]
+                tasks.create_task(self._forever(name, lambda c=channel: c.collect(self._over(c.name))))  # type: ignore[misc]
             running: dict[Lane, asyncio.Task[None]] = {}
             while True:
                 lanes = set(self._links.collecting())
@@ -106,6 +109,14 @@ class Receipts:
                 for lane in set(running).difference(lanes):
                     running.pop(lane).cancel()
                 await asyncio.sleep(max(1.0, min(map(self._poll_every, self._links.channels), default=1.0)))
+
+    def _over(self, channel: str) -> Receive:
+        """`receive` for what comes over this channel, which a delivery may have left by then."""
+
+        async def receive(inbound: Inbound) -> Verdict:
+            return await self.receive(structs.replace(inbound, channel=channel))
+
+        return receive
 
     async def _forever(self, channel: str, collect: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -123,14 +134,13 @@ class Receipts:
         link = self._links.link(lane)
         if link is None:
             return
-        rows = await self._ledger.run(evidence.open_deliveries, *lane, OPEN_AT_ONCE)
-        waiting = [
-            OpenDelivery(
-                delivery=DeliveryId(row.id),
-                soort=row.soort,
-                reference=row.reference,
-                since=_EPOCH + timedelta(microseconds=row.handed_over_at or 0),
-            )
-            for row in rows
-        ]
-        await link.collect(waiting, self.receive)
+        here = await self._ledger.run(evidence.open_deliveries, *lane, OPEN_AT_ONCE)
+        left = await self._ledger.run(evidence.left_deliveries, *lane, OPEN_AT_ONCE)
+        waiting = [_open(row, row.reference, row.handed_over_at or 0) for row in here]
+        waiting += [_open(row, None, row.since) for row in left]  # its reference may be that of another channel
+        await link.collect(waiting, self._over(lane[1]))
+
+
+def _open(row: Any, reference: str | None, since: int) -> OpenDelivery:
+    """`since` in epoch µs."""
+    return OpenDelivery(DeliveryId(row.id), row.soort, reference, _EPOCH + timedelta(microseconds=since))

@@ -171,6 +171,8 @@ def outcome(reply: Reply, root: URL, parcel: Parcel, now: datetime) -> Outcome:
             return OwnFault(reply.evidence)
         case 409:  # the first attempt with this key is still being worked on
             return Transient(reply.evidence, _wait(reply, now))
+        case 422:  # this key was used before, with another body
+            return RefusedForGood(reply.evidence, other_content=True)
         case 410 if parcel.notice_reference is not None:  # that request is gone, not the API
             return RefusedForGood(reply.evidence)
         case _:

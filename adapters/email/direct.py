@@ -43,16 +43,12 @@ _DANE_EE: Final = 3
 _PORT: Final = 25
 
 
-class DnsTrouble(OSError):
-    """The name servers did not answer, or not sensibly: it may pass."""
-
-
 class DaneMismatch(OSError):
     """The exchanger showed another key than its TLSA records name: an impostor, or a rollover that went wrong."""
 
 
 class NoMail(Exception):
-    """The domain does not exist, or says that it takes no mail (RFC 7505)."""
+    """The domain says that it takes no mail (RFC 7505)."""
 
 
 class Pin(Struct, frozen=True):
@@ -85,15 +81,15 @@ class Names:
         self._is_trusted = all(_is_loopback(str(server)) for server in self._resolver.nameservers)
 
     async def exchangers(self, domain: str) -> list[str]:
-        """In order of preference; the domain itself where it names none (RFC 5321 §5.1). Raises NoMail, DnsTrouble."""
+        """In order of preference; the domain itself where it names none (RFC 5321 §5.1).
+
+        Raises NoMail; wire.DnsTrouble also where there is no such domain, for a zone that broke shows the same."""
         try:
             answer = await self._resolver.resolve(domain, "MX")
-        except dns.resolver.NXDOMAIN as why:
-            raise NoMail(domain) from why
         except dns.resolver.NoAnswer:
             return [domain]
         except dns.exception.DNSException as why:
-            raise DnsTrouble(type(why).__name__) from why
+            raise wire.DnsTrouble(type(why).__name__) from why
         found = [
             record.exchange.to_text(omit_final_dot=True) for record in sorted(answer, key=lambda mx: mx.preference)
         ]
@@ -110,7 +106,7 @@ class Names:
         except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
             return []
         except dns.exception.DNSException as why:
-            raise DnsTrouble(type(why).__name__) from why
+            raise wire.DnsTrouble(type(why).__name__) from why
         if not answer.response.flags & dns.flags.AD:
             return []
         return [Pin(record.selector, record.mtype, record.cert) for record in answer if record.usage == _DANE_EE]

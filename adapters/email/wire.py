@@ -12,6 +12,7 @@
 
 import hmac
 import re
+import socket
 import ssl
 from datetime import datetime
 from email.errors import MultipartInvariantViolationDefect
@@ -196,6 +197,10 @@ FAILED = (OSError, aiosmtplib.SMTPException)
 _PERMANENT = 500
 
 
+class DnsTrouble(OSError):
+    """The name servers did not answer, or not sensibly, or do not know the name: it may pass."""
+
+
 class NoTls(Exception):
     """None of a domain's exchangers offers TLS that can be verified."""
 
@@ -214,6 +219,8 @@ def not_taken(why: BaseException, *, is_relay: bool) -> Outcome:
             return OwnFault(Evidence("netwerken"))
         case TimeoutError():
             return Transient(Evidence("tijdslimiet"))
+        case DnsTrouble() | socket.gaierror():
+            return Transient(Evidence("dns", reason))
         case _ if is_unverified(why):
             return OwnFault(Evidence("tls", reason))
         case OSError():

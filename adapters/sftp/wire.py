@@ -186,7 +186,7 @@ def failure_code(why: BaseException) -> str:
 def found_there(found: bytes, body: bytes) -> Outcome:
     """What it means that a file with the final name exists, with `found` in it."""
     evidence = Evidence("aanwezig" if found == body else "naambotsing", f"sha256 {sha256(found).hexdigest()}".encode())
-    return HandedOver(evidence) if found == body else RefusedForGood(evidence)
+    return HandedOver(evidence) if found == body else RefusedForGood(evidence, other_content=True)
 
 
 class Reply(Struct, frozen=True):

@@ -6,7 +6,7 @@ and when it is dead is in `window.py`.
 """
 
 from datetime import timedelta
-from typing import assert_never
+from typing import Literal, assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -62,6 +62,10 @@ class Standing(Struct, frozen=True):
     """The attempt came no further than to ask whether an earlier one had arrived."""
 
 
+Alarm = Literal["eigen_fout", "andere_inhoud"]
+"""What an operator must see at once, whatever becomes of the delivery."""
+
+
 class Decision(Struct, frozen=True):
     """What the shell must carry out."""
 
@@ -73,7 +77,7 @@ class Decision(Struct, frozen=True):
     proof: int
     events: tuple[str, ...] = ()
     task: TaskKind | None = None
-    alarm: str | None = None
+    alarm: Alarm | None = None
     releases_next: bool = False
     reviews: bool = False
     """The agenda of its dossier may have something to do because of this."""
@@ -93,6 +97,13 @@ def expects_answer(soort: str) -> bool:
 
 def decide(standing: Standing, outcome: Outcome, now: int, jitter: float, policy: Policy) -> Decision:
     """What `outcome`, known at `now`, means for the delivery. `jitter`: 0 ≤ j < 1, spreads retries upward."""
+    decision = _followed(standing, outcome, now, jitter, policy)
+    if isinstance(outcome, RefusedForGood) and outcome.other_content:
+        return replace(decision, alarm="andere_inhoud", task=TaskKind.OTHER_CONTENT)
+    return decision
+
+
+def _followed(standing: Standing, outcome: Outcome, now: int, jitter: float, policy: Policy) -> Decision:
     if standing.state is State.WITHDRAWN:
         return _after_withdrawal(standing, outcome)
     if standing.stands is None:
@@ -230,7 +241,7 @@ def _again(
     *,
     spends: bool,
     happening: Happening = Happening.RETRY,
-    alarm: str | None = None,
+    alarm: Alarm | None = None,
     task: TaskKind | None = None,
     releases_next: bool = False,
 ) -> Decision:
@@ -296,10 +307,11 @@ def _following(standing: Standing) -> str | None:
     return standing.channels[at] if at < len(standing.channels) else None
 
 
-def bounced(standing: Standing, now: int) -> Decision | None:
-    """What was handed over came back: the next channel, else a task. None: nothing moves, for it is not (or not only)
-    handed over: there is stronger evidence, or another attempt is to come."""
-    if standing.state not in (State.DELIVERED, State.CLOSED):
+def bounced(standing: Standing, over: str, now: int) -> Decision | None:
+    """What was handed over came back by the channel `over`: the next channel, else a task. None: nothing moves, for it
+    is not (or not only) handed over there: there is stronger evidence, another attempt is to come, or it has left that
+    channel since, and what became of it elsewhere is not undone."""
+    if standing.channel != over or standing.state not in (State.DELIVERED, State.CLOSED):
         return None
     return _next_channel(standing, now, TaskKind.BOUNCED, last=Happening.BOUNCED)
 

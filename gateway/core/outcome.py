@@ -5,7 +5,8 @@
 | HandedOver     | -           | -                   | afgeleverd, or further by proof/answer |
 | Deferred       | ours        | no                  | again after `seconds`                  |
 | Transient      | theirs      | yes                 | again by the schedule or their hint    |
-| RefusedForGood | theirs      | ends it             | next channel, else a task              |
+| RefusedForGood | theirs      | ends it             | next channel, else a task;             |
+|                |             |                     | `other_content`: an alarm and a task   |
 | OwnFault       | ours        | no                  | lane waits, operator is alarmed        |
 | Uncertain      | unknown     | yes                 | the adapter is asked to resolve it     |
 """
@@ -58,10 +59,13 @@ class Transient(Struct, frozen=True, tag="tijdelijk"):
 
 
 class RefusedForGood(Struct, frozen=True, tag="geweigerd"):
-    """This channel will never take this delivery; with `whole_channel` it takes no other one either (410)."""
+    """This channel will never take this delivery; with `whole_channel` it takes no other one either (410).
+    `other_content`: the peer has something else under this delivery's key, which a person must look into, whatever
+    becomes of the delivery."""
 
     evidence: Evidence
     whole_channel: bool = False
+    other_content: bool = False
 
 
 class OwnFault(Struct, frozen=True, tag="eigen_fout"):

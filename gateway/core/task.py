@@ -45,6 +45,7 @@ class TaskKind(StrEnum):
     REQUEST_WAITS = "pauzeverzoek_wacht"
     REPEAT_FAILED = "herhaling_mislukt"
     RESTORED_UNKNOWN = "hersteld_onbekend"
+    OTHER_CONTENT = "andere_inhoud"
 
 
 class Guide(Struct, frozen=True):
@@ -135,6 +136,10 @@ GUIDES: Final[Mapping[TaskKind, Guide]] = {
         "Na het terugzetten van een back-up is niet bekend of de schuldeiser dit bericht heeft, en dit kanaal kan dat "
         "niet zeggen.",
         "Vraag het de schuldeiser; heeft hij het niet, herhaal dan de bezorging.",
+    ),
+    TaskKind.OTHER_CONTENT: Guide(
+        "Onder het kenmerk van dit bericht heeft de schuldeiser al iets anders; dat is niet overschreven.",
+        "Zoek met de schuldeiser uit wat hij heeft en wie het stuurde, en laat hem daar niet naar handelen.",
     ),
 }
 

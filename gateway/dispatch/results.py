@@ -7,6 +7,7 @@ from gateway.core.lane import Standing, decide
 from gateway.core.outcome import HandedOver, Outcome, evidence_of, name_of
 from gateway.core.retry import Policy
 from gateway.evidence import Testimony
+from gateway.ledger.evidence import Record, Subject
 from gateway.ledger.queue import Claimed
 from gateway.ledger.settle import Locked, Result, Settlement
 from gateway.links import Links
@@ -44,7 +45,12 @@ class Results:
             reply=self._sealer.seal(claimed.key, evidence.reply, place) if evidence.reply else None,
             finished_at=ended.at,
             reference=outcome.reference if isinstance(outcome, HandedOver) else None,
+            has_answer=isinstance(outcome, HandedOver) and outcome.answer is not None,
         )
+
+    def late(self, ended: Ended, subject: Subject) -> Record | None:
+        """What its answer means, where its claim was lost."""
+        return self._testimony.late_answer(subject, ended.claimed, ended.outcome, ended.at)
 
     def settlement(self, ended: Ended, locked: Locked) -> Settlement:
         """What it means for the delivery, which is under lock."""

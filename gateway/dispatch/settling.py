@@ -14,9 +14,10 @@ from gateway.dispatch.rendering import Ready, is_in_doubt
 from gateway.dispatch.results import Ended, Results
 from gateway.dispatch.tenure import Tenure
 from gateway.ledger.engine import Ledger
+from gateway.ledger.evidence import Record, Subject
 from gateway.ledger.lanes import Owned
 from gateway.ledger.queue import Claimed
-from gateway.ledger.settle import Locked, Settlement, settle
+from gateway.ledger.settle import Locked, Result, Settlement, settle
 from gateway.links import Lane, Links
 from gateway.log import logger
 
@@ -124,12 +125,16 @@ class Settling:
             decisions[locked.id] = settlement.decision
             return settlement
 
+        def late_one(result: Result, subject: Subject) -> Record | None:
+            return self._results.late(by_claim[result.id, result.fence], subject)
+
         rests = self._rests()
-        released = await self._ledger.run(settle, [self._results.result(ended) for ended in batch], settle_one, rests)
+        results = [self._results.result(ended) for ended in batch]
+        released = await self._ledger.run(settle, results, settle_one, rests, late_one)
         self._rests_changed -= {lane for lane, one in rests.items() if one.rest == self._in_hand.line(lane).rest}
         self._wake(released, 0)
         self._on_events()
-        if any(decision.reviews for decision in decisions.values()):
+        if any(result.has_answer for result in results) or any(one.reviews for one in decisions.values()):
             self._on_agenda()
         for ended in batch:
             self._in_hand.forget(ended.claimed)
@@ -149,8 +154,11 @@ class Settling:
         """Carry out what the decision says about the lane."""
         claimed, outcome = ended.claimed, ended.outcome
         creditor, channel = claimed.lane
-        if decision.alarm:
+        if decision.alarm == "eigen_fout":
             log.error("own_fault", schuldeiser=creditor, kanaal=channel, code=evidence_of(outcome).code)
+        if decision.alarm == "andere_inhoud":
+            code = evidence_of(outcome).code
+            log.error("other_content", bezorging=claimed.id, schuldeiser=creditor, kanaal=channel, code=code)
         if decision.closes_channel:
             log.error("channel_closed", schuldeiser=creditor, kanaal=channel, code=evidence_of(outcome).code)
             self._links.close_lanes([claimed.lane])

@@ -61,6 +61,7 @@ class Callbacks:
             source=f"webhook:{webhook_id}",
             raw=raw,
             answer=answer,
+            channel="webhook",
         )
         signed = Callback(creditor, webhook_id, hashlib.sha256(raw).digest())
         match (await self._receipts.receive(inbound, signed)).kind:

@@ -1,10 +1,10 @@
 """What creditors tell us: recorded once per source, in any state, and only for a delivery of theirs."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from msgspec import Struct, structs
-from sqlalchemy import Connection, bindparam, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, insert, or_, select, text, union_all, update
 
 from gateway.core.answer import Said
 from gateway.core.lifecycle import AWAITING_ANSWER, SETTLED, Happening, State
@@ -14,7 +14,7 @@ from gateway.ledger.agenda import nudge_dossiers
 from gateway.ledger.bulk import insert_rows, update_rows
 from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.queue import Lane, release_next
-from gateway.ledger.schema import answer_page, callback, delivery, dossier, evidence, transition
+from gateway.ledger.schema import answer_page, attempt, callback, delivery, dossier, evidence, transition
 from gateway.ledger.tasks import Task, add_tasks
 
 
@@ -67,6 +67,11 @@ class Callback(Struct, frozen=True):
     creditor: str
     webhook_id: str
     digest: bytes
+
+
+def reply_source(fence: int) -> str:
+    """The source of an answer that came with the reply to the attempt of this number."""
+    return f"antwoord:{fence}"
 
 
 Recorded = Literal["recorded", "repeated", "conflict", "not_yours"]
@@ -175,6 +180,45 @@ def open_deliveries(connection: Connection, creditor: str, channel: str, limit: 
         .order_by(delivery.c.id)
         .limit(limit)
     ).all()
+
+
+def left_deliveries(connection: Connection, creditor: str, channel: str, limit: int) -> Sequence[Any]:
+    """What is not answered yet, stands on another channel by now, and may have come over this one before: id, soort,
+    and since when."""
+    return connection.execute(_LEFT, {"creditor": creditor, "channel": channel, "limit": limit}).all()
+
+
+_TRIED = (
+    select(func.max(attempt.c.started_at))
+    .where(
+        attempt.c.delivery_id == delivery.c.id,
+        attempt.c.channel == bindparam("channel"),
+        or_(attempt.c.outcome.is_(None), attempt.c.outcome.in_(["overgedragen", "onzeker"])),
+    )
+    .scalar_subquery()
+)
+"""When it last went over the channel and may have arrived; per delivery, by the key of the attempts. An attempt without
+an outcome is one of which the gateway was killed."""
+
+
+def _elsewhere(where: ColumnElement[bool]) -> Select[Any]:
+    moved = delivery.c.channel_since > delivery.c.created_at
+    unanswered = or_(delivery.c.stands.is_(None), delivery.c.stands.in_(_AWAITING))
+    return select(delivery.c.id, delivery.c.soort, _TRIED.label("since")).where(
+        delivery.c.creditor == bindparam("creditor"),
+        delivery.c.channel != bindparam("channel"),
+        moved,
+        unanswered,
+        where,
+    )
+
+
+# in the words of the indexes ix_delivery_open and ix_delivery_due, so that only what is open is looked through
+_CANDIDATES = union_all(
+    _elsewhere(cast("ColumnElement[bool]", text("delivery.state IN ('afgeleverd', 'ontvangen')"))),
+    _elsewhere(delivery.c.next_action_at.is_not(None) & delivery.c.waits_for.is_(None)),
+).subquery()
+_LEFT = select(_CANDIDATES).where(_CANDIDATES.c.since.is_not(None)).order_by(_CANDIDATES.c.id).limit(bindparam("limit"))
 
 
 class Page(Struct, frozen=True):

@@ -1,10 +1,12 @@
 """Settling: the results of attempts and what was decided on them, in one transaction per batch.
 
-A result that comes with an old fencing token is kept as evidence and moves nothing. A result that is on record already
+A result that comes with an old fencing token is kept as evidence and moves nothing; an answer of the creditor that came
+with it counts as one that comes by itself. A result that is on record already
 (its batch was committed, and the answer to the COMMIT was lost) changes nothing.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec import Struct, field
@@ -16,6 +18,7 @@ from gateway.core.outcome import Proof
 from gateway.ledger.agenda import nudge_dossiers
 from gateway.ledger.among import among
 from gateway.ledger.bulk import insert_rows, update_rows, update_various_rows
+from gateway.ledger.evidence import Record, Subject, record, reply_source
 from gateway.ledger.lanes import Owned, keep_rests
 from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.queue import Lane, release_next
@@ -35,6 +38,8 @@ class Result(Struct, frozen=True):
     """Sealed."""
     finished_at: int
     reference: str | None = None
+    has_answer: bool = False
+    """The creditor's answer came with the reply."""
 
 
 class Settlement(Struct, frozen=True):
@@ -131,12 +136,14 @@ def settle(
     results: Sequence[Result],
     decide: Callable[[Locked], Settlement],
     rests: Mapping[Lane, Owned] | None = None,
+    late: Callable[[Result, Subject], Record | None] = lambda _result, _subject: None,
 ) -> list[Lane]:
     """Record the results of attempts and what follows from them, also for their lanes (`rests`); returns the lanes that
-    now have new work."""
+    now have new work. `late`: what the answer says that came with a result whose claim was lost."""
     rows = _lock(connection, [result.id for result in results])
     recorded = _recorded(connection, results, rows)
     writes = _Writes()
+    answered_late: list[Result] = []
     for result in results:
         if (result.id, result.fence) in recorded:
             continue
@@ -145,6 +152,8 @@ def settle(
         writes.attempts.append(_ended(result, stale))
         if not stale:
             writes.add(result, row, decide(_locked(row)))
+        elif result.has_answer:
+            answered_late.append(result)
     update_rows(connection, attempt, ("delivery_id", "nr"), writes.attempts)
     if writes.changes:
         update_various_rows(connection, delivery, ("id",), writes.changes)
@@ -157,7 +166,18 @@ def settle(
     nudge_dossiers(connection, writes.nudged, at)
     add_events(connection, writes.events)
     add_tasks(connection, writes.tasks)
-    return release_next(connection, writes.released, at)
+    return release_next(connection, writes.released, at) + _record_late(connection, answered_late, late)
+
+
+def _record_late(
+    connection: Connection, results: Iterable[Result], late: Callable[[Result, Subject], Record | None]
+) -> list[Lane]:
+    """After all else of the batch, which may hold the result of a later claim on the same delivery."""
+    lanes: list[Lane] = []
+    for result in results:
+        judge = partial(late, result)
+        lanes += record(connection, result.id, reply_source(result.fence), result.finished_at, judge)[1]
+    return lanes
 
 
 def _locked(row: Any) -> Locked:

@@ -166,9 +166,23 @@ def server_ssl(certificate: Issued, client_ca: Path | None = None) -> ssl.SSLCon
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(certificate.certificate, certificate.key)
     if client_ca is not None:
+        context.sslobject_class = _Outspoken
         context.load_verify_locations(client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+class _Outspoken(ssl.SSLObject):
+    """Says why it ends a handshake: asyncio closes the connection before the alert is sent, so the end is left to the
+    client, which has read it."""
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except ssl.SSLWantReadError:
+            raise
+        except ssl.SSLError as why:
+            raise ssl.SSLWantReadError from why
 
 
 def _cut(request: web.BaseRequest) -> web.Response:

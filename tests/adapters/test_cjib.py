@@ -86,6 +86,7 @@ async def link(channel: Cjib, endpoint: Endpoint) -> AsyncIterator[CjibLink]:
 
 class TestCjibConformance(Conformance):
     can_resolve = True
+    sees_other_content = True
 
 
 def code(outcome: Outcome | None) -> str:
@@ -247,7 +248,7 @@ def test_every_2xx_is_a_hand_over_and_its_body_says_how_strong(
         (404, RefusedForGood(Evidence("404"))),
         (409, Transient(Evidence("409"), 9.0)),
         (410, RefusedForGood(Evidence("410"), whole_channel=True)),
-        (422, RefusedForGood(Evidence("422"))),
+        (422, RefusedForGood(Evidence("422"), other_content=True)),
         (429, Transient(Evidence("429"), 9.0)),
         (500, Transient(Evidence("500"), 9.0)),
     ],

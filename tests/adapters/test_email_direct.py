@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import dns.asyncresolver
 import dns.flags
 import dns.message
+import dns.rcode
 import dns.rrset
 import msgspec
 import pytest
@@ -36,10 +37,17 @@ from tests.adapters.mail import SENDER, changed, dsn_server, parameters, parts
 # -- direct
 
 
-class Zone(asyncio.DatagramProtocol):
-    """A name server with a few records; `is_validated` sets the AD bit, as a validating resolver does."""
+Fault = Literal["SERVFAIL", "REFUSED", "silence"]
 
-    def __init__(self, records: dict[tuple[str, str], list[str]], *, is_validated: bool) -> None:
+
+class Zone(asyncio.DatagramProtocol):
+    """A name server with a few records; `is_validated` sets the AD bit, as a validating resolver does. `fault`: all
+    that it answers; "silence": nothing at all."""
+
+    def __init__(
+        self, records: dict[tuple[str, str], list[str]], *, is_validated: bool, fault: Fault | None = None
+    ) -> None:
+        self.fault = fault
         self.records = records
         self.is_validated = is_validated
         self.transport: asyncio.DatagramTransport | None = None
@@ -48,6 +56,8 @@ class Zone(asyncio.DatagramProtocol):
         self.transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
+        if self.fault == "silence":
+            return
         query = dns.message.from_wire(data)
         question = query.question[0]
         kind = dns.rdatatype.to_text(question.rdtype)
@@ -57,6 +67,8 @@ class Zone(asyncio.DatagramProtocol):
             reply.set_rcode(dns.rcode.NXDOMAIN)
         if found:
             reply.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *found))
+        if self.fault is not None:
+            reply.set_rcode(dns.rcode.from_text(self.fault))
         if self.is_validated:
             reply.flags |= dns.flags.AD
         assert self.transport is not None
@@ -77,14 +89,20 @@ class Street:
         self.port = exchanger.port
 
     async def send(
-        self, records: dict[tuple[str, str], list[str]], message: Draft, *, is_validated: bool = True
+        self,
+        records: dict[tuple[str, str], list[str]],
+        message: Draft,
+        *,
+        is_validated: bool = True,
+        fault: Fault | None = None,
     ) -> Outcome:
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_datagram_endpoint(
-            lambda: Zone(records, is_validated=is_validated), local_addr=("127.0.0.1", 0)
+            lambda: Zone(records, is_validated=is_validated, fault=fault), local_addr=("127.0.0.1", 0)
         )
         resolver = dns.asyncresolver.Resolver(configure=False)
         resolver.nameservers = ["127.0.0.1"]
+        resolver.lifetime = 0.3
         resolver.port = transport.get_extra_info("sockname")[1]
         route = DirectRoute(self.channel.settings, self.endpoint, Names(resolver), self.port)
         link = EmailLink(self.channel, self.endpoint, route, owns_route=True)
@@ -188,15 +206,33 @@ async def test_a_certificate_that_is_not_to_be_trusted_is_no_tls(street: Street,
     assert isinstance(await street.send(MX, changed(draft(), klantnummer=None)), RefusedForGood)
 
 
-NO_MAIL: list[dict[tuple[str, str], list[str]]] = [{}, {("creditor.example.", "MX"): ["0 ."]}]
+@pytest.mark.asyncio
+async def test_a_domain_that_takes_no_mail_is_refused_for_good(street: Street) -> None:
+    outcome = await street.send({("creditor.example.", "MX"): ["0 ."]}, draft())
+    assert isinstance(outcome, RefusedForGood)
+    assert outcome.evidence.code == "geen_mail"
+
+
+TROUBLE: list[tuple[dict[tuple[str, str], list[str]], Fault | None]] = [
+    ({}, None),  # NXDOMAIN
+    ({("creditor.example.", "TXT"): ["nee"]}, None),  # no such record, and no address of that name
+    ({("creditor.example.", "MX"): ["10 nergens.invalid."]}, None),
+    (MX, "SERVFAIL"),
+    (MX, "REFUSED"),
+    (MX, "silence"),
+]
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("records", NO_MAIL)
-async def test_a_domain_that_takes_no_mail_is_refused_for_good(
-    street: Street, records: dict[tuple[str, str], list[str]]
+@pytest.mark.parametrize(("records", "fault"), TROUBLE)
+async def test_names_that_cannot_be_found_now_may_be_found_later(
+    street: Street, records: dict[tuple[str, str], list[str]], fault: Fault | None
 ) -> None:
-    assert isinstance(await street.send(records, draft()), RefusedForGood)
+    message = draft()
+    outcome = await street.send(records, message, fault=fault)
+    assert isinstance(outcome, Transient)
+    assert outcome.evidence.code == "dns"
+    assert isinstance(await street.send(MX, message), HandedOver)
 
 
 @pytest.mark.asyncio

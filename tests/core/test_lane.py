@@ -199,6 +199,22 @@ def test_a_deferral_of_ours_lets_the_next_message_go_after_72_hours() -> None:
     assert (decision.releases_next, decision.task, decision.tries) == (True, "bericht_opgehouden", 0)
 
 
+COLLISION = RefusedForGood(SAID, other_content=True)
+
+
+@pytest.mark.parametrize("channels", [("webhook", "email"), ("webhook",)])
+@pytest.mark.parametrize("stands", [None, State.CONFIRMED])
+@pytest.mark.parametrize("state", [State.BUSY, State.WITHDRAWN, State.RECEIVED])
+def test_other_content_under_our_key_is_always_for_a_person_and_an_alarm(
+    state: State, stands: State | None, channels: tuple[str, ...]
+) -> None:
+    standing = structs.replace(STANDING, state=state, stands=stands, channels=channels)
+    decision = decide(standing, COLLISION, NOW, 0, POLICY)
+    assert (decision.alarm, decision.task) == ("andere_inhoud", "andere_inhoud")
+    plain = decide(standing, RefusedForGood(SAID), NOW, 0, POLICY)
+    assert structs.replace(decision, alarm=None, task=None) == structs.replace(plain, task=None)
+
+
 @pytest.mark.parametrize("outcome", [DEFERRED, OwnFault(SAID), Transient(SAID), Uncertain(SAID)])
 def test_what_was_in_doubt_stays_so_until_the_peer_was_asked(outcome: Outcome) -> None:
     doubtful = structs.replace(STANDING, in_doubt=True, tries=1)
@@ -214,12 +230,18 @@ def test_only_the_peer_itself_can_ask_to_be_left_alone_by_all() -> None:
 
 @pytest.mark.parametrize("state", State)
 def test_a_bounce_moves_only_what_was_handed_over_and_no_more(state: State) -> None:
-    decision = bounced(structs.replace(STANDING, state=state, proof=1), NOW)
+    decision = bounced(structs.replace(STANDING, state=state, proof=1), STANDING.channel, NOW)
     assert (decision and decision.state) == (State.RETRYING if state in (State.DELIVERED, State.CLOSED) else None)
 
 
+@pytest.mark.parametrize("state", State)
+def test_a_bounce_about_a_channel_that_was_left_moves_nothing(state: State) -> None:
+    assert bounced(structs.replace(STANDING, state=state, proof=1), "email", NOW) is None
+
+
 def test_a_bounce_on_the_last_channel_ends_with_a_task() -> None:
-    decision = bounced(structs.replace(STANDING, state=State.DELIVERED, proof=1, channels=(STANDING.channel,)), NOW)
+    last = structs.replace(STANDING, state=State.DELIVERED, proof=1, channels=(STANDING.channel,))
+    decision = bounced(last, STANDING.channel, NOW)
     assert decision
     assert (decision.state, decision.task, decision.events) == (State.FAILED, "teruggekomen", ("bezorging-mislukt",))
 

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.clock import Clock
 from gateway.core.standard_webhooks import sign, signing_key
+from gateway.ledger import schema
 from tests.flow.desk import notice
 from tests.flow.running import Town, neighbour, running
 
@@ -57,10 +58,56 @@ async def test_an_answer_counts_over_whichever_channel_it_comes(sqlite_url: str,
         assert row.channel == "sftp"
         if over == "webhook":
             assert await _calls_back(town, row.id) == 202
+            assert [one.channel for one in await town.rows(schema.evidence)] == ["webhook"]
         (row,) = await town.reach("bevestigd")
         assert row.decision == "pauze_ingesteld"
         assert (await town.hears("antwoord-ontvangen"))["bezorging"] == row.id
         assert await town.tasks() == []
+
+
+async def test_the_answer_of_an_api_of_which_the_reply_was_lost_counts_after_the_delivery_went_on(
+    ledger_url: str, tmp_path: Path
+) -> None:
+    creditor = neighbour("energie", "cjib", "webhook", uitwijken_na=SOON)
+    async with running(
+        tmp_path, ledger_url, [creditor], tempo={"eerste_herhaling": "0.6 s", "hoogste_herhaling": "0.6 s"}
+    ) as town:
+        api = town.cjib
+        assert api is not None
+
+        async def has_it() -> bool:
+            return bool(api.journal.receipts)
+
+        async with api.drops_reply():
+            await town.send(notice("SHV-1", 1, "energie"))
+            await town.until(has_it)
+        async with api.is_down():
+            (row,) = await town.hand_over()
+            assert row.channel == "webhook"
+        (row,) = await town.reach("bevestigd")
+        assert (row.channel, row.decision) == ("webhook", "pauze_ingesteld")
+        assert {one.channel for one in await town.rows(schema.evidence)} == {"cjib"}
+        assert (await town.hears("antwoord-ontvangen"))["bezorging"] == row.id
+        assert await town.tasks() == []
+
+
+async def test_other_content_under_our_key_is_told_at_once_though_another_channel_follows(
+    sqlite_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with running(tmp_path, sqlite_url, [neighbour("energie", "sftp", "webhook")]) as town:
+        assert town.sftp is not None
+        async with town.sftp.is_down():
+            await town.send(notice("SHV-1", 1, "energie"))
+            row = await town.delivery("energie")
+            final = town.sftp.accounts["energie"].inbox / f"kennisgeving_{row.id}.xml"
+            final.write_bytes(b"iets anders")
+        (row,) = await town.hand_over()
+        assert (row.channel, row.state) == ("webhook", "afgeleverd")
+        assert final.read_bytes() == b"iets anders"
+        assert await town.tasks() == ["andere_inhoud"]
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    told = [line for line in lines if line["event"] == "other_content"]
+    assert [(line["level"], line["bezorging"], line["code"]) for line in told] == [("error", row.id, "naambotsing")]
 
 
 async def _calls_back(town: Town, delivery: str) -> int:

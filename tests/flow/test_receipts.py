@@ -16,6 +16,7 @@ from gateway.contract import DeliveryId, Inbound
 from gateway.core.standard_webhooks import sign, signing_key
 from gateway.ledger import schema
 from gateway.ledger.evidence import Callback
+from gateway.ledger.queue import claim
 from gateway.sandbox.bericht_xml import write_answer, write_receipt
 from gateway.sandbox.decisions import know_nobody
 from gateway.seal import aad
@@ -224,6 +225,35 @@ async def test_an_answer_that_comes_before_our_own_send_is_on_record_stands(ledg
 
 async def _is_asked(town: Town) -> bool:
     return bool(town.webhooks["energie"].starts)
+
+
+@pytest.mark.parametrize("answer", ["pauze_ingesteld", "onzin"])
+async def test_an_answer_in_the_reply_to_an_attempt_that_another_gateway_took_over_counts_once(
+    ledger_url: str, tmp_path: Path, answer: str
+) -> None:
+    says = neighbour("energie", "webhook:in_reply", decide=lambda _view: {**PAUSE, "soort": answer})
+    async with running(tmp_path, ledger_url, [says], tempo={"lease": "60 s"}) as town:
+        async with town.webhooks["energie"].takes(0.3):
+            await town.send(notice("SHV-1", 1, "energie"))
+            (row,) = await town.reach("bezig")
+            await town.until(lambda: _is_asked(town))
+            later = row.next_action_at + 1
+            (taken,) = await town.ledger.run(claim, {("energie", "webhook"): 1}, "ander", later, later + 60_000_000)
+            await town.until(lambda: _ended(town))
+        (ended,) = await town.attempts()
+        assert (ended.nr, ended.stale, ended.outcome) == (taken.fence - 1, True, "overgedragen")
+        now = await town.delivery("energie")
+        if answer == "onzin":
+            assert (now.state, await town.tasks()) == ("bezig", ["antwoord_ongeldig"])
+        else:
+            assert (now.state, now.decision, now.proof, now.next_action_at) == ("bevestigd", answer, 3, None)
+            assert [name for name, _ in await town.told("energie")] == ["antwoord-ontvangen"]
+        (kept,) = await evidence(town)
+        assert (kept.source, kept.channel) == (f"antwoord:{taken.fence - 1}", "webhook")
+
+
+async def _ended(town: Town) -> bool:
+    return all(one.outcome for one in await town.attempts())
 
 
 async def test_a_hand_over_that_is_recorded_after_the_answer_is_told_as_well(sqlite_url: str, tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, event, insert, select, update
 
 from gateway.core.answer import Said
 from gateway.core.lifecycle import Happening, State
@@ -12,7 +13,7 @@ from gateway.ledger import evidence
 from gateway.ledger.engine import Contention, Ledger
 from gateway.ledger.evidence import Callback, Entry, Page, Record, Recorded, Subject
 from gateway.ledger.queue import Lane
-from gateway.ledger.schema import answer_page, delivery, dossier, transition
+from gateway.ledger.schema import answer_page, attempt, delivery, dossier, transition
 from gateway.ledger.schema import evidence as table
 from gateway.ledger.upgrade import upgrade
 
@@ -172,6 +173,83 @@ async def test_open_deliveries_are_those_of_the_lane_that_are_handed_over_and_no
     assert {row.id.partition("-")[2] for row in rows} == {"", "afgeleverd", "ontvangen"}
     assert {row.reference for row in rows} == {f"ref-{row.id}" for row in rows}
     assert [row.id for row in await ledger.run(evidence.open_deliveries, *LANE, 1)] == [min(row.id for row in rows)]
+
+
+Left = tuple[str, str, str, tuple[str, str | None], str | None]
+"""Creditor, channel and state; channel and outcome of its attempts; what it stands at while it is repeated."""
+
+ASKED: list[Left] = [
+    ("energie", "webhook", "afgeleverd", ("sftp", "onzeker"), None),
+    ("energie", "webhook", "ontvangen", ("sftp", "overgedragen"), None),
+    ("energie", "webhook", "wacht_op_poging", ("sftp", None), None),
+    ("energie", "webhook", "bezig", ("sftp", "onzeker"), None),
+    ("energie", "webhook", "bezig", ("sftp", "onzeker"), "afgeleverd"),
+]
+NOT_ASKED: list[Left] = [
+    ("energie", "sftp", "afgeleverd", ("sftp", "overgedragen"), None),
+    ("energie", "webhook", "afgeleverd", ("sftp", "tijdelijk"), None),
+    ("energie", "webhook", "afgeleverd", ("cjib", "onzeker"), None),
+    ("zorg", "webhook", "afgeleverd", ("sftp", "onzeker"), None),
+    ("energie", "webhook", "bevestigd", ("sftp", "onzeker"), None),
+    ("energie", "webhook", "mislukt", ("sftp", "onzeker"), None),
+    ("energie", "webhook", "bezig", ("sftp", "onzeker"), "bevestigd"),
+]
+
+
+async def test_what_left_the_lane_is_asked_after_where_it_may_have_come_over_it(ledger: Ledger) -> None:
+    for nr, (creditor, channel, state, tried, stands) in enumerate(ASKED + NOT_ASKED, 10):
+        await ledger.run(put, str(nr), State(state))
+        waits = NOW if state in ("bezig", "wacht_op_poging") else None
+        now = {"creditor": creditor, "channel": channel, "channel_since": NOW + 9, "next_action_at": waits}
+        await ledger.run(change, str(nr), **now, stands=stands)
+        for fence, started in ((1, NOW + 3), (2, NOW + 5)):
+            await ledger.run(try_over, str(nr), fence, *tried, started)
+    rows = await ledger.run(evidence.left_deliveries, *LANE, 20)
+    assert [(row.id, row.since) for row in rows] == [(str(nr), NOW + 5) for nr in range(10, 10 + len(ASKED))]
+    assert [row.id for row in await ledger.run(evidence.left_deliveries, *LANE, 2)] == ["10", "11"]
+
+
+async def test_what_never_left_its_channel_is_not_looked_into(ledger: Ledger) -> None:
+    await ledger.run(try_over, "1", 1, "cjib", "onzeker", NOW)
+    assert await ledger.run(evidence.left_deliveries, LANE[0], "cjib", 10) == []
+
+
+async def test_only_what_is_open_is_looked_through(ledger: Ledger) -> None:
+    """However many deliveries there are: both halves of the question are put to an index of those that are open."""
+    plan = await ledger.run(_plan)
+    assert {name for name in ("ix_delivery_open", "ix_delivery_due") if name in plan} == {
+        "ix_delivery_open",
+        "ix_delivery_due",
+    }
+    assert "SCAN delivery" not in plan
+    assert "Seq Scan" not in plan
+
+
+def _plan(connection: Connection) -> str:
+    """Of the question after what left a lane; PostgreSQL reads so few rows in sequence unless it may not."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_c: Connection, _cursor: object, statement: str, given: Any, *_: object) -> None:
+        asked.append((statement, given))
+
+    event.listen(connection, "before_cursor_execute", note)
+    evidence.left_deliveries(connection, *LANE, 10)
+    event.remove(connection, "before_cursor_execute", note)
+    ((statement, given),) = asked
+    is_sqlite = connection.dialect.name == "sqlite"
+    if not is_sqlite:
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+    rows = connection.exec_driver_sql(f"EXPLAIN {'QUERY PLAN ' if is_sqlite else ''}{statement}", given)
+    return "\n".join(str(row) for row in rows)
+
+
+def change(connection: Connection, id_: str, /, **values: object) -> None:
+    connection.execute(update(delivery).where(delivery.c.id == id_).values(**values))
+
+
+def try_over(connection: Connection, id_: str, nr: int, channel: str, outcome: str | None, started_at: int) -> None:
+    row = {"delivery_id": id_, "nr": nr, "channel": channel, "owner": "g", "digest": b"d", "stale": False}
+    connection.execute(insert(attempt), [{**row, "started_at": started_at, "outcome": outcome}])
 
 
 def move_to(connection: Connection, id_: str, channel: str) -> None:
