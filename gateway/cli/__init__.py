@@ -97,9 +97,9 @@ app.command(
     name="herstel",
     help="""Na het terugzetten van een back-up, vóór de start: maak onzeker wat toen openstond.
 
-Zo gaat niets blind nog eens de deur uit. Een schuldeiser die kan zeggen wat hij heeft (sftp, cjib) wordt dat eerst
-gevraagd; van de andere (webhook, e-mail) komt er een taak, tenzij u met --opnieuw-sturen zegt dat dubbel minder erg is
-dan niet. Toont eerst wat er zou gebeuren.""",
+Zo gaat niets blind nog eens de deur uit. Een schuldeiser die kan zeggen wat hij heeft (sftp, een kennisgeving bij cjib)
+wordt dat gevraagd; van de andere (webhook, e-mail) komt er een taak, tenzij u met --opnieuw-sturen zegt dat dubbel
+minder erg is dan niet. Toont eerst wat er zou gebeuren.""",
 )
 
 app.command(

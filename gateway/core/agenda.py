@@ -343,7 +343,7 @@ def _progress(case: Case, now: int, terms: Terms) -> Iterator[Item]:
                 return
 
 
-_ARRIVED = frozenset({TaskKind.DELAYED, TaskKind.HELD_UP, TaskKind.OWN_FAULT})
+_ARRIVED = frozenset({TaskKind.DELAYED, TaskKind.HELD_UP, TaskKind.OWN_FAULT, TaskKind.RESTORED_UNKNOWN})
 _UNDELIVERED = frozenset({TaskKind.GIVEN_UP, TaskKind.REFUSED_BY_CHANNEL, TaskKind.BOUNCED, *_ARRIVED})
 
 
@@ -358,6 +358,8 @@ def _closures(case: Case, now: int) -> Iterator[Item]:
 
 
 def _reason_to_close(case: Case, one: Delivery, kind: str, now: int) -> str | None:
+    if kind == TaskKind.RESTORED_UNKNOWN and one.is_repeated:  # the repeat is in doubt, whatever the creditor had
+        return None
     if kind in _ARRIVED and one.is_told:
         return "alsnog bezorgd"
     if kind in _UNDELIVERED and one.state in (State.CONFIRMED, State.REFUSED, State.RECEIVED):

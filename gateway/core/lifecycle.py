@@ -18,7 +18,8 @@ Rules behind the table:
    is the only thing but evidence that leaves a terminal state, and it does not leave `ingetrokken`. What the creditor
    had already stays what it was: when the repeat has ended, however it ended, the delivery is that again (`blijft_…`),
    its decision untouched. A withdrawal, or evidence, ends a repeat at once.
-9. After a backup was put back nobody knows what became of what was open in it: it is in doubt (`teruggezet`).
+9. After a backup was put back nobody knows what became of what was open in it: it is in doubt (`teruggezet`), and from
+   then on it counts as something that may have arrived.
 """
 
 from collections.abc import Mapping

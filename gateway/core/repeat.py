@@ -56,6 +56,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
     """Its dossier, or what its creditor was told in it."""
     newest_notice: int
     """The highest version of a kennisgeving that its creditor has."""
+    fence: int = 0
 
     @property
     def key(self) -> tuple[str, str, str | None]:

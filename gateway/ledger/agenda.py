@@ -175,7 +175,8 @@ _NEWS = frozenset({"kennisgeving", "voortgang", "verlenging"})
 
 
 def _ends_of_attempts(connection: Connection, ids: Collection[str]) -> tuple[frozenset[str], frozenset[str]]:
-    """Of these deliveries: those with an attempt that has not ended, and those that may have arrived."""
+    """Of these deliveries: those with an attempt that has not ended, and those that may have arrived: an attempt said
+    so, or a backup was put back in which they were open."""
     if not ids:
         return frozenset(), frozenset()
     rows = connection.execute(
@@ -183,7 +184,12 @@ def _ends_of_attempts(connection: Connection, ids: Collection[str]) -> tuple[fro
     ).all()
     under_way = frozenset(row.delivery_id for row in rows if row.outcome is None)
     arrived = frozenset(row.delivery_id for row in rows if row.outcome in ("overgedragen", "onzeker"))
-    return under_way, arrived
+    return under_way, arrived | _put_back(connection, ids)
+
+
+def _put_back(connection: Connection, ids: Collection[str]) -> frozenset[str]:
+    was_put_back = among(transition.c.delivery_id, ids) & (transition.c.happening == Happening.RESTORED)
+    return frozenset(connection.scalars(select(transition.c.delivery_id).where(was_put_back)))
 
 
 def _by_dossier(rows: Iterable[Any]) -> dict[str, list[Any]]:

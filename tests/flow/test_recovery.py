@@ -121,6 +121,7 @@ async def test_what_went_out_since_the_backup_is_asked_about_and_never_sent_blin
         moment, ids = await yesterday(town, ledger_url, nothing)
         shown = await command(town, capsys, "herstel", "--sinds", moment)
         assert shown["later"] == 0
+        assert (await command(town, capsys, "herstel", "--sinds", "2000-01-01"))["later"] == 4
         assert {one["kanaal"]: (one["gevolg"], one["aantal"]) for one in shown["bezorgingen"]} == {
             "webhook": ("wordt een taak", 1),
             "email": ("wordt een taak", 1),
