@@ -142,6 +142,17 @@ met vier ogen ([gateway] vier_ogen) pas als een ander het bevestigt. De reden bl
 grootboek ziet: zet er geen persoonsgegevens in.""",
 )
 
+_deliveries.command(
+    "gateway.cli.attest:arrived",
+    name="aangekomen",
+    help="""Leg vast dat de schuldeiser heeft wat na een herstel onzeker bleef.
+
+Voor wie het hem heeft gevraagd. Toont eerst wat er zou gebeuren, en wat niet kan en waarom; doet het pas met
+--uitvoeren en een reden. De bezorging geldt dan als afgeleverd (bewijskracht 1), de gemeente krijgt daar bericht van,
+en wat erop wachtte, gaat. De reden blijft bewaard, leesbaar voor wie het grootboek ziet: zet er geen persoonsgegevens
+in.""",
+)
+
 _worklist = _group("werkbak", "Taken voor mensen.")
 _worklist.command("gateway.cli.worklist:show_all", name="list", help="Toon wat er te doen is, de oudste taak eerst.")
 _worklist.command(

@@ -134,7 +134,8 @@ GUIDES: Final[Mapping[TaskKind, Guide]] = {
     TaskKind.RESTORED_UNKNOWN: Guide(
         "Na het terugzetten van een back-up is niet bekend of de schuldeiser dit bericht heeft, en dit kanaal kan dat "
         "niet zeggen.",
-        "Vraag het de schuldeiser; heeft hij het niet, herhaal dan de bezorging.",
+        "Vraag het de schuldeiser. Heeft hij het, leg dat vast met kennisgeving bezorging aangekomen; heeft hij het "
+        "niet, stuur het dan met kennisgeving bezorging herhaal. De taak is daarmee klaar.",
     ),
 }
 

@@ -1,4 +1,5 @@
-"""What people have sent again, or put back after a restore: who asked, why, when, and what it did to which delivery.
+"""What people have sent again, put back after a restore, or say has arrived: who, why, when, and what it did to which
+delivery.
 
 An act is on record before a second person has confirmed it, with what was asked for; its items say what was done.
 """
@@ -14,7 +15,8 @@ from gateway.core.repeat import Candidate, Step
 from gateway.ledger.agenda import nudge_dossiers
 from gateway.ledger.among import among
 from gateway.ledger.bulk import insert_rows, update_rows
-from gateway.ledger.queue import Lane
+from gateway.ledger.outbox import Event, add_events
+from gateway.ledger.queue import Lane, release_next
 from gateway.ledger.schema import delivery, dossier, operator_act, operator_act_item, outbox, transition
 from gateway.ledger.tasks import Task, add_tasks, close_tasks
 
@@ -52,6 +54,9 @@ class Writes(Struct, frozen=True):
     tasks: tuple[Task, ...] = ()
     closures: tuple[tuple[str, str, str], ...] = ()
     """(delivery id, kind, reason) of tasks that it does away with"""
+    events: tuple[Event, ...] = ()
+    releases: tuple[str, ...] = ()
+    """ids of deliveries for which nothing has to wait any more"""
 
 
 def candidates(connection: Connection, which: Which) -> list[Candidate]:
@@ -252,7 +257,8 @@ def _write(connection: Connection, act: Act, writes: Writes, at: int) -> list[La
     nudge_dossiers(connection, [step.candidate.dossier_id for step in writes.steps], at)
     close_tasks(connection, writes.closures, at)
     add_tasks(connection, writes.tasks)
-    return sorted({step.lane for step in writes.steps})
+    add_events(connection, writes.events)
+    return sorted({*(step.lane for step in writes.steps), *release_next(connection, writes.releases, at)})
 
 
 def _item(act: Act, step: Step) -> Row:

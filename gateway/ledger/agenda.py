@@ -137,10 +137,11 @@ _ALL = (
     .where(among_given(delivery.c.dossier_id, "ids"))
     .order_by(delivery.c.id)
 )
+_HAS_TASK = select(task.c.id).where(task.c.delivery_id == delivery.c.id, task.c.closed_at.is_(None)).exists()
 _MATTERS = _ALL.where(
-    or_(delivery.c.soort != "voortgang", delivery.c.state.not_in([str(state) for state in TERMINAL]))
-).with_for_update()
-"""Those that may still matter: follow-ups that only inform are left out once they are over."""
+    or_(delivery.c.soort != "voortgang", delivery.c.state.not_in([str(state) for state in TERMINAL]), _HAS_TASK)
+).with_for_update(of=delivery)
+"""Those that may still matter: follow-ups that only inform are left out when they are over and without a task."""
 _SAID = select(message.c.dossier_id, message.c.soort, message.c.versie, message.c.received_at).where(
     among_given(message.c.dossier_id, "ids"), message.c.hold_until.is_(None)
 )

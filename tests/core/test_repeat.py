@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from gateway.core.attest import attest, is_hand_over
 from gateway.core.creditor import Creditor, CreditorId, Limit
 from gateway.core.lane import SECOND, Standing, decide
 from gateway.core.lifecycle import SETTLED, STAYS, State
@@ -154,6 +155,42 @@ def test_doubt_stays_doubt_until_the_creditor_could_be_asked(outcome: Outcome) -
     decision = decide(structs.replace(STANDING, in_doubt=True), outcome, NOW, 0, Policy())
     assert decision.state is State.IN_DOUBT
     assert decision.next_action_at is not None
+
+
+# -- on the word of a person -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("facts", "after", "handed_over_at"),
+    [
+        ({}, State.DELIVERED, NOW),
+        ({"soort": "herinnering"}, State.DELIVERED, NOW),
+        ({"soort": "voortgang"}, State.CLOSED, NOW),
+        ({"stands": State.CONFIRMED}, State.CONFIRMED, None),
+    ],
+)
+def test_what_a_person_says_is_there_is_handed_over_and_a_repeat_of_it_has_ended(
+    facts: dict[str, Any], after: State, handed_over_at: int | None
+) -> None:
+    (step,) = attest([candidate(state=State.IN_DOUBT, **facts)], NOW).steps
+    assert (step.after, step.changes.get("handed_over_at")) == (after, handed_over_at)
+    assert (step.changes["stands"], step.changes["next_action_at"]) == (None, None)
+    assert is_hand_over(step) is ("stands" not in facts)
+
+
+@pytest.mark.parametrize(
+    ("facts", "obstacle"),
+    [
+        ({"state": State.IN_DOUBT, "is_planned": True}, Obstacle.UNDER_WAY),
+        ({"state": State.WITHDRAWN}, Obstacle.WITHDRAWN),
+        ({"state": State.RETRYING, "is_planned": True}, Obstacle.NOT_IN_DOUBT),
+        ({"state": State.DELIVERED}, Obstacle.NOT_IN_DOUBT),
+        ({"state": State.FAILED}, Obstacle.NOT_IN_DOUBT),
+    ],
+)
+def test_the_word_of_a_person_is_only_for_what_is_left_in_doubt(facts: dict[str, Any], obstacle: Obstacle) -> None:
+    found = attest([candidate(**facts)], NOW)
+    assert (found.steps, [why for _, why in found.left]) == ((), [obstacle])
 
 
 # -- after a restore -------------------------------------------------------------------------------------------------

@@ -5,14 +5,16 @@ from typing import Any
 
 import pytest
 
+from gateway.attested import put_down
 from gateway.core.lifecycle import State
 from gateway.core.outcome import Evidence, Transient
 from gateway.core.retry import Policy
 from gateway.invariants import Circumstances, verify
+from gateway.ledger.tasks import LeftInDoubt, close
 from gateway.recovery import Found, Manner, askable, put_back
 from gateway.register import load_channels
 from tests.flow.calendar import Calendar, open_calendar
-from tests.flow.desk import notice, withdrawal
+from tests.flow.desk import notice, progress, withdrawal
 
 FAILED = Transient(Evidence("503"))
 
@@ -80,3 +82,57 @@ async def test_who_was_never_tried_hears_of_no_withdrawal(calendar: Calendar) ->
     await calendar.send(notice("SHV-1", 1, "energie"))
     await calendar.send(withdrawal())
     assert await calendar.hand_over("energie") == []
+
+
+# -- the word of a person --------------------------------------------------------------------------------------------
+
+
+async def says_it_is_there(calendar: Calendar, *ids: str) -> int:
+    """For how many deliveries it is put on record."""
+    desk = calendar.desk
+    made = await desk.ledger.run(put_down, ids, desk.events, "Noor", "gebeld", desk.clock.at)
+    await calendar.look()
+    return len(made.steps)
+
+
+async def test_what_the_creditor_has_after_all_is_handed_over_and_all_that_waited_goes_on(calendar: Calendar) -> None:
+    await calendar.send(notice("SHV-1", 1, "energie"))
+    await restored(calendar)
+    await calendar.send(progress("SHV-1", 2))
+    await calendar.go_to("2026-11-24T12:00")
+    assert await calendar.hand_over("energie") == []
+    await calendar.told()
+    assert await says_it_is_there(calendar, (await delivery(calendar)).id) == 1
+    ((_, told),) = await calendar.told("bezorging-afgeleverd")
+    assert (told["kanaal"], told["bewijskracht"], told["schuldeiser"]) == ("webhook", 1, "energie")
+    assert await calendar.hand_over("energie") == ["voortgang"]
+    assert await calendar.open_tasks() == []
+    await calendar.go_to("2026-12-20")
+    assert await calendar.hand_over("energie") == ["herinnering"]
+    assert (await delivery(calendar)).state == State.DELIVERED
+
+
+async def test_what_expects_no_answer_has_ended_and_its_word_counts_once(calendar: Calendar) -> None:
+    await calendar.send(notice("SHV-1", 1, "energie"))
+    await calendar.hand_over("energie")
+    await calendar.send(progress("SHV-1", 2))
+    await restored(calendar)
+    later = await delivery(calendar, "voortgang")
+    assert await says_it_is_there(calendar, later.id, later.id) == 1
+    assert (await delivery(calendar, "voortgang")).state == State.CLOSED
+    assert await says_it_is_there(calendar, later.id, (await delivery(calendar)).id, "bestaat-niet") == 0
+
+
+async def test_what_the_creditor_is_still_asked_about_is_left_to_the_gateway(calendar: Calendar) -> None:
+    await calendar.send(notice("SHV-1", 1, "incasso"))
+    await restored(calendar)
+    assert await says_it_is_there(calendar, (await delivery(calendar)).id) == 0
+
+
+async def test_a_task_about_what_is_left_in_doubt_cannot_be_closed_away(calendar: Calendar) -> None:
+    await calendar.send(notice("SHV-1", 1, "energie"))
+    await restored(calendar)
+    (task,) = await calendar.desk.tasks()
+    with pytest.raises(LeftInDoubt, match=(await delivery(calendar)).id):
+        await calendar.desk.ledger.run(close, task.id, "Noor", "geen idee", calendar.desk.clock.at)
+    assert await calendar.open_tasks() == ["hersteld_onbekend"]
