@@ -14,7 +14,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from gateway.contract import Channel
-from gateway.core.recovery import Askable, Recovery, recover, recovery_of
+from gateway.core.recovery import KIND, Askable, Manner, Recovery, recover, recovery_of
 from gateway.core.repeat import Candidate
 from gateway.core.retry import Policy, give_up_at
 from gateway.core.task import GUIDES, TaskKind
@@ -23,20 +23,12 @@ from gateway.ledger import acts
 from gateway.ledger.acts import Act, Writes
 from gateway.ledger.tasks import Task
 
-KIND = "herstel"
 SKIPPED = 1_000_000
 """Numbers of the feed that may have been given after the backup."""
 _REASON_AT_MOST = 500
 
 Counts = Mapping[tuple[str, str, Recovery], int]
 """By creditor, channel, and what becomes of it."""
-
-
-class Manner(Struct, frozen=True):
-    """`since`: the moment of the backup (epoch µs), as far as anybody knows it: only to tell, and to be looked at."""
-
-    since: int
-    send_again: bool
 
 
 class Found(Struct, frozen=True):

@@ -12,8 +12,9 @@ from gateway.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, flag, option
 from gateway.cli.output import console, say, say_json, table
 from gateway.clock import Clock
 from gateway.config import Config
+from gateway.core.recovery import Manner
 from gateway.core.task import reason as kept_reason
-from gateway.recovery import Found, Manner, askable, preview, put_back
+from gateway.recovery import Found, askable, preview, put_back
 from gateway.register import load_channels
 
 

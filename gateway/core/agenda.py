@@ -267,7 +267,8 @@ def _transfers(case: Case, thread: Thread, now: int) -> Iterator[Item]:
     for agent in thread.transfers:
         if agent != thread.principal and (agent, thread.principal) not in case.threads:
             mark = ("overgedragen", f"{agent} {thread.principal}")
-            yield Item(now, TellAgent(told[-1], agent, thread.principal), mark)
+            said = max(one.decided_at or 0 for one in thread.answerable if one.transferred_to == agent)
+            yield Item(min(now, said), TellAgent(told[-1], agent, thread.principal), mark)
 
 
 # -- the pause ---------------------------------------------------------------------------------------------------------

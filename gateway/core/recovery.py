@@ -8,8 +8,15 @@ evil. Whatever becomes of it, it counts as claimed once more: the creditor may h
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
+from msgspec import Struct
+from msgspec.structs import replace
+
+from gateway.core.case import Delivery
 from gateway.core.lifecycle import Happening, move
 from gateway.core.repeat import Candidate, Step
+
+KIND = "herstel"
+"""Of the act."""
 
 
 class Recovery(StrEnum):
@@ -18,6 +25,32 @@ class Recovery(StrEnum):
     ASKED = "wordt nagevraagd"
     SENT_AGAIN = "wordt opnieuw gestuurd"
     FOR_A_PERSON = "wordt een taak"
+
+
+class Manner(Struct, frozen=True):
+    """How a backup is put back; kept with the act. `since`: the moment of the backup (epoch µs), as far as anybody
+    knows it: only to tell, and to be looked at."""
+
+    since: int
+    send_again: bool
+
+
+class Gap(Struct, frozen=True):
+    """What a backup cannot know of: whatever was there, or was due, when it was put back (`until`, epoch µs) may have
+    led to a message that went out, under a reference that is lost. `act`: the id of the restore."""
+
+    act: str
+    until: int
+
+    def may_hide(self, at: int) -> bool:
+        """What is made because of something of this instant may have been made before."""
+        return at <= self.until
+
+
+def put_in_doubt(one: Delivery) -> Delivery:
+    """A new delivery that may have been made and sent before: no question to its creditor would find it, since the one
+    that went had another reference."""
+    return replace(one, state=move(one.state, Happening.RESTORED), fence=1, waits_for=None)
 
 
 Askable = Callable[[str, str], bool]

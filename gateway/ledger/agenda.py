@@ -14,9 +14,11 @@ from sqlalchemy import Connection, bindparam, delete, func, or_, select
 
 from gateway.core.case import Case, Delivery
 from gateway.core.lifecycle import TERMINAL, Happening, State
+from gateway.core.recovery import Gap
 from gateway.ledger.among import among, among_given
 from gateway.ledger.bulk import insert_rows, update_rows, update_various_rows
 from gateway.ledger.deliveries import FIELDS, delivery_of
+from gateway.ledger.gap import gap
 from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.queue import Lane
 from gateway.ledger.schema import attempt, delivery, dossier, message, milestone, nudge, payload, task, transition
@@ -66,8 +68,8 @@ class Writes(Struct):
 
 ViewOf = Callable[[Delivery], bytes]
 """The sealed view of a delivery."""
-Look = Callable[[Sequence[Open], ViewOf], Writes]
-"""Decides about dossiers."""
+Look = Callable[[Sequence[Open], ViewOf, Gap | None], Writes]
+"""Decides about dossiers, with what a restore left unknown."""
 
 
 def nudge_dossiers(connection: Connection, ids: Collection[str], at: int) -> None:
@@ -87,7 +89,7 @@ def look(connection: Connection, now: int, nudged_by: int, limit: int, decide: L
     opened = _open(connection, ids) if ids else []
     if not opened:
         return 0, []
-    writes = decide(opened, lambda one: _view(connection, one))
+    writes = decide(opened, lambda one: _view(connection, one), gap(connection))
     return len(opened), _write(connection, writes, opened)
 
 

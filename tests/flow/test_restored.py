@@ -1,20 +1,27 @@
 """A dossier after a backup was put back: whatever may have gone out since is in doubt, and comes out of it."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from gateway.attested import put_down
+from gateway.contract import DeliveryId, Inbound
+from gateway.core.deadlines import AMSTERDAM
 from gateway.core.lifecycle import State
 from gateway.core.outcome import Evidence, Transient
+from gateway.core.recovery import Manner
 from gateway.core.retry import Policy
 from gateway.invariants import Circumstances, verify
 from gateway.ledger.tasks import LeftInDoubt, close
-from gateway.recovery import Found, Manner, askable, put_back
+from gateway.recovery import Found, askable, put_back
 from gateway.register import load_channels
+from gateway.spool import Spool
 from tests.flow.calendar import Calendar, open_calendar
-from tests.flow.desk import notice, progress, withdrawal
+from tests.flow.desk import SENDER, notice, progress, withdrawal
 
 FAILED = Transient(Evidence("503"))
 
@@ -37,6 +44,11 @@ async def restored(calendar: Calendar, *, send_again: bool = False, since: int =
     desk.clock.at += 1_000_000
     manner, asked = Manner(since, send_again), askable(load_channels())
     return await desk.ledger.run(put_back, manner, asked, "Noor", "schijf kapot", desk.clock.at, Policy(), ())
+
+
+def at(moment: str) -> int:
+    """epoch µs"""
+    return int(datetime.fromisoformat(moment).replace(tzinfo=AMSTERDAM).timestamp()) * 1_000_000
 
 
 async def delivery(calendar: Calendar, soort: str = "kennisgeving") -> Any:
@@ -136,3 +148,100 @@ async def test_a_task_about_what_is_left_in_doubt_cannot_be_closed_away(calendar
     with pytest.raises(LeftInDoubt, match=(await delivery(calendar)).id):
         await calendar.desk.ledger.run(close, task.id, "Noor", "geen idee", calendar.desk.clock.at)
     assert await calendar.open_tasks() == ["hersteld_onbekend"]
+
+
+# -- what a backup makes new deliveries of -----------------------------------------------------------------------------
+
+
+async def left_in_doubt(calendar: Calendar, *creditors: str) -> list[tuple[str, str]]:
+    """(creditor, soort) of what nobody but a person looks at; nothing else goes to these creditors."""
+    assert await calendar.hand_over(*creditors) == []
+    rows = [row for row in await calendar.desk.deliveries() if row.state == State.IN_DOUBT]
+    assert {row.next_action_at for row in rows} <= {None}
+    asked = {row.delivery_id for row in await calendar.desk.tasks() if row.soort == "hersteld_onbekend"}
+    assert {row.id for row in rows} <= asked
+    return [(row.creditor, row.soort) for row in rows]
+
+
+@pytest.mark.parametrize("creditor", ["energie", "incasso"])
+async def test_a_message_that_waited_for_another_does_not_go_blindly(calendar: Calendar, creditor: str) -> None:
+    await calendar.send(notice("SHV-1", 1, creditor))
+    await calendar.hand_over(creditor)
+    await calendar.send(progress("SHV-1", 3))
+    await restored(calendar)
+    await calendar.send(progress("SHV-1", 2))
+    assert await calendar.claim(creditor)
+    assert [row.versie for row in await calendar.desk.deliveries() if row.state == State.IN_DOUBT] == [3]
+    await calendar.go_to("2026-11-23T12:00")
+    assert await calendar.open_tasks() == ["hersteld_onbekend"]
+    assert await says_it_is_there(calendar, (await delivery(calendar, "voortgang")).id) == 1
+    assert await calendar.open_tasks() == []
+
+
+async def test_what_comes_after_the_restore_waits_and_goes(calendar: Calendar) -> None:
+    await calendar.send(notice("SHV-1", 1, "energie"))
+    await calendar.hand_over("energie")
+    await restored(calendar)
+    await calendar.send(progress("SHV-1", 3))
+    await calendar.send(progress("SHV-1", 2))
+    assert await calendar.hand_over("energie") == ["voortgang", "voortgang"]
+
+
+async def test_who_may_have_what_waited_hears_of_its_withdrawal(calendar: Calendar) -> None:
+    await calendar.send(notice("SHV-1", 1, "energie"))
+    await calendar.hand_over("energie")
+    await calendar.send(notice("SHV-1", 3, "energie", "zorg"))
+    await restored(calendar)
+    await calendar.go_to("2026-11-23T12:00")
+    assert await left_in_doubt(calendar, "energie", "zorg") == [("zorg", "kennisgeving")]
+    await calendar.send(withdrawal(4))
+    assert await calendar.hand_over("zorg") == ["intrekking"]
+    assert await calendar.open_tasks() == []
+
+
+@pytest.mark.parametrize(
+    ("moment", "send_again", "goes", "doubted"),
+    [
+        ("2026-12-20", False, [], [("energie", "herinnering")]),
+        ("2026-12-20", True, ["herinnering"], []),
+        ("2026-11-24", False, ["herinnering"], []),
+    ],
+)
+async def test_a_reminder_that_was_due_before_the_restore_may_have_gone(
+    calendar: Calendar, moment: str, send_again: bool, goes: list[str], doubted: list[tuple[str, str]]
+) -> None:
+    await calendar.send(notice("SHV-1", 1, "energie"))
+    await calendar.hand_over("energie")
+    calendar.desk.clock.at = at(moment)
+    await restored(calendar, send_again=send_again)
+    await calendar.go_to("2026-12-21")
+    assert await calendar.hand_over("energie") == goes
+    assert await left_in_doubt(calendar, "energie") == doubted
+
+
+async def test_whom_a_claim_went_to_may_have_been_told(calendar: Calendar) -> None:
+    await calendar.send(notice("SHV-1", 1, "energie"))
+    await calendar.hand_over("energie")
+    (row,) = await calendar.desk.deliveries()
+    raw = json.dumps({"soort": "overgedragen", "naar": "incasso"}).encode()
+    await calendar.receipts.receive(Inbound("answer", "energie", DeliveryId(row.id), "bron", raw, raw))
+    await restored(calendar)
+    await calendar.look()
+    assert await left_in_doubt(calendar, "energie", "incasso") == [("incasso", "kennisgeving")]
+
+
+async def test_what_waited_in_the_gateways_own_queue_does_not_go_blindly(calendar: Calendar) -> None:
+    desk = calendar.desk
+    spool = Spool(desk.ledger, desk.sealer, desk.clock, {"gem-0363": SENDER})
+    await spool.put("gem-0363", [json.dumps(notice("SHV-1", 1, "energie")).encode()])
+    await restored(calendar)
+    desk.clock.at += 1_000_000
+    await spool.put("gem-0363", [json.dumps(notice("SHV-2", 1, "energie")).encode()])
+    feeding = asyncio.create_task(spool.run(desk.intake))
+    async with asyncio.timeout(10):
+        while len(await desk.deliveries()) < 2:
+            await asyncio.sleep(0.01)
+    feeding.cancel()
+    assert [row.state for row in await desk.deliveries()] == [State.IN_DOUBT, State.QUEUED]
+    assert await calendar.hand_over("energie") == ["kennisgeving"]
+    assert await left_in_doubt(calendar, "energie") == [("energie", "kennisgeving")]
