@@ -27,7 +27,15 @@ FAILED = Transient(Evidence("503"))
 
 
 @pytest.fixture
-async def calendar(ledger_url: str) -> AsyncIterator[Calendar]:
+async def calendar(sqlite_url: str) -> AsyncIterator[Calendar]:
+    async with open_calendar(sqlite_url) as opened:
+        yield opened
+        await keeps_every_invariant(opened)
+
+
+@pytest.fixture
+async def either(ledger_url: str) -> AsyncIterator[Calendar]:
+    """On each kind of ledger."""
     async with open_calendar(ledger_url) as opened:
         yield opened
         await keeps_every_invariant(opened)
@@ -107,21 +115,21 @@ async def says_it_is_there(calendar: Calendar, *ids: str) -> int:
     return len(made.steps)
 
 
-async def test_what_the_creditor_has_after_all_is_handed_over_and_all_that_waited_goes_on(calendar: Calendar) -> None:
-    await calendar.send(notice("SHV-1", 1, "energie"))
-    await restored(calendar)
-    await calendar.send(progress("SHV-1", 2))
-    await calendar.go_to("2026-11-24T12:00")
-    assert await calendar.hand_over("energie") == []
-    await calendar.told()
-    assert await says_it_is_there(calendar, (await delivery(calendar)).id) == 1
-    ((_, told),) = await calendar.told("bezorging-afgeleverd")
+async def test_what_the_creditor_has_after_all_is_handed_over_and_all_that_waited_goes_on(either: Calendar) -> None:
+    await either.send(notice("SHV-1", 1, "energie"))
+    await restored(either)
+    await either.send(progress("SHV-1", 2))
+    await either.go_to("2026-11-24T12:00")
+    assert await either.hand_over("energie") == []
+    await either.told()
+    assert await says_it_is_there(either, (await delivery(either)).id) == 1
+    ((_, told),) = await either.told("bezorging-afgeleverd")
     assert (told["kanaal"], told["bewijskracht"], told["schuldeiser"]) == ("webhook", 1, "energie")
-    assert await calendar.hand_over("energie") == ["voortgang"]
-    assert await calendar.open_tasks() == []
-    await calendar.go_to("2026-12-20")
-    assert await calendar.hand_over("energie") == ["herinnering"]
-    assert (await delivery(calendar)).state == State.DELIVERED
+    assert await either.hand_over("energie") == ["voortgang"]
+    assert await either.open_tasks() == []
+    await either.jump_to("2026-12-20T12:00")
+    assert await either.hand_over("energie") == ["herinnering"]
+    assert (await delivery(either)).state == State.DELIVERED
 
 
 async def test_what_expects_no_answer_has_ended_and_its_word_counts_once(calendar: Calendar) -> None:
@@ -187,16 +195,16 @@ async def test_what_comes_after_the_restore_waits_and_goes(calendar: Calendar) -
     assert await calendar.hand_over("energie") == ["voortgang", "voortgang"]
 
 
-async def test_who_may_have_what_waited_hears_of_its_withdrawal(calendar: Calendar) -> None:
-    await calendar.send(notice("SHV-1", 1, "energie"))
-    await calendar.hand_over("energie")
-    await calendar.send(notice("SHV-1", 3, "energie", "zorg"))
-    await restored(calendar)
-    await calendar.go_to("2026-11-23T12:00")
-    assert await left_in_doubt(calendar, "energie", "zorg") == [("zorg", "kennisgeving")]
-    await calendar.send(withdrawal(4))
-    assert await calendar.hand_over("zorg") == ["intrekking"]
-    assert await calendar.open_tasks() == []
+async def test_who_may_have_what_waited_hears_of_its_withdrawal(either: Calendar) -> None:
+    await either.send(notice("SHV-1", 1, "energie"))
+    await either.hand_over("energie")
+    await either.send(notice("SHV-1", 3, "energie", "zorg"))
+    await restored(either)
+    await either.go_to("2026-11-23T12:00")
+    assert await left_in_doubt(either, "energie", "zorg") == [("zorg", "kennisgeving")]
+    await either.send(withdrawal(4))
+    assert await either.hand_over("zorg") == ["intrekking"]
+    assert await either.open_tasks() == []
 
 
 @pytest.mark.parametrize(
@@ -214,20 +222,20 @@ async def test_a_reminder_that_was_due_before_the_restore_may_have_gone(
     await calendar.hand_over("energie")
     calendar.desk.clock.at = at(moment)
     await restored(calendar, send_again=send_again)
-    await calendar.go_to("2026-12-21")
+    await calendar.jump_to("2026-12-21T12:00")
     assert await calendar.hand_over("energie") == goes
     assert await left_in_doubt(calendar, "energie") == doubted
 
 
-async def test_whom_a_claim_went_to_may_have_been_told(calendar: Calendar) -> None:
-    await calendar.send(notice("SHV-1", 1, "energie"))
-    await calendar.hand_over("energie")
-    (row,) = await calendar.desk.deliveries()
+async def test_whom_a_claim_went_to_may_have_been_told(either: Calendar) -> None:
+    await either.send(notice("SHV-1", 1, "energie"))
+    await either.hand_over("energie")
+    (row,) = await either.desk.deliveries()
     raw = json.dumps({"soort": "overgedragen", "naar": "incasso"}).encode()
-    await calendar.receipts.receive(Inbound("answer", "energie", DeliveryId(row.id), "bron", raw, raw))
-    await restored(calendar)
-    await calendar.look()
-    assert await left_in_doubt(calendar, "energie", "incasso") == [("incasso", "kennisgeving")]
+    await either.receipts.receive(Inbound("answer", "energie", DeliveryId(row.id), "bron", raw, raw))
+    await restored(either)
+    await either.look()
+    assert await left_in_doubt(either, "energie", "incasso") == [("incasso", "kennisgeving")]
 
 
 async def test_what_waited_in_the_gateways_own_queue_does_not_go_blindly(calendar: Calendar) -> None:
