@@ -11,6 +11,7 @@ from gateway.core.case import Delivery
 from gateway.core.creditor import Creditor
 from gateway.core.errors import Violation
 from gateway.core.notice import CaseMessage, Notice, Sender
+from gateway.core.recovery import put_in_doubt
 from gateway.core.retry import Policy, give_up_at
 from gateway.core.task import GUIDES, TaskKind
 from gateway.core.validate import Valid
@@ -35,14 +36,18 @@ class Checked(Struct, frozen=True):
     soort: str
     message: CaseMessage
     body: bytes
+    queued_at: int | None = None
+    """Since when it waited in the ledger's own queue (epoch µs)."""
 
     @classmethod
-    def of(cls, valid: Valid, sender: Sender, body: bytes) -> "Checked":
+    def of(cls, valid: Valid, sender: Sender, body: bytes, queued_at: int | None = None) -> "Checked":
         """Raises TypeError for a message that is about no dossier."""
         if not isinstance(valid.message, CaseMessage):
             raise TypeError(valid.soort)
         envelope = valid.envelope
-        return cls(envelope.source, envelope.id, valid.content_hash, sender, valid.soort, valid.message, body)
+        return cls(
+            envelope.source, envelope.id, valid.content_hash, sender, valid.soort, valid.message, body, queued_at
+        )
 
     def refused(self, violations: tuple[Violation, ...], door: str = "intake") -> Refusal:
         """It is right in itself and does not fit what is known."""
@@ -110,6 +115,7 @@ class Book:
     ) -> Kept:
         """Write the message itself."""
         message = checked.message
+        received_at = checked.queued_at or self._now
         self.writes.messages.append(
             {
                 "id": identifier,
@@ -120,7 +126,7 @@ class Book:
                 "soort": checked.soort,
                 "hash": checked.hash,
                 "sender_oin": checked.sender.oin,
-                "received_at": self._now,
+                "received_at": received_at,
                 "hold_until": hold_until,
                 "out_of_order": out_of_order,
                 "request": message.request if isinstance(message, Notice) else None,
@@ -129,7 +135,7 @@ class Book:
         self.payload(identifier, "bericht", dossier, checked.body)
         self._known.identities[checked.source, checked.event_id] = checked.hash
         self._known.versions.setdefault(dossier.id, {})[message.version] = checked.hash
-        return as_kept(checked, identifier, dossier.id, hold_until)
+        return as_kept(checked, identifier, dossier.id, received_at, hold_until)
 
     def open(self, kept: Kept, dossier: DossierRow) -> Checked:
         """A message of the ledger or of this batch, as it was checked."""
@@ -154,6 +160,13 @@ class Book:
         if one.waits_for is None:
             self.lanes.add(lane)
 
+    def doubt(self, one: Delivery, dossier: DossierRow, gemeente: str, act: str) -> Delivery:
+        """A delivery of this batch may have gone out before, in the time that the restore `act` lost: a person finds
+        out."""
+        self.writes.restored.append((one, act))
+        self.task(TaskKind.RESTORED_UNKNOWN, dossier, gemeente, one.creditor, one.id)
+        return put_in_doubt(one)
+
     def payload(self, owner: str, kind: str, dossier: DossierRow, body: bytes, creditor: str = "") -> None:
         self.writes.payloads.append(
             {
@@ -171,7 +184,9 @@ class Book:
             self._desk.events.make(name, self._now, message.gemeente, (dossier.id, dossier.key), **about)
         )
 
-    def task(self, kind: TaskKind, dossier: DossierRow, gemeente: str, creditor: str) -> None:
+    def task(
+        self, kind: TaskKind, dossier: DossierRow, gemeente: str, creditor: str, delivery: str | None = None
+    ) -> None:
         self.writes.tasks.append(
             Task(
                 id=uuid7(self._now),
@@ -181,10 +196,13 @@ class Book:
                 gemeente=gemeente,
                 dossier_id=dossier.id,
                 creditor=creditor,
+                delivery_id=delivery,
             )
         )
 
 
-def as_kept(checked: Checked, identifier: str, dossier_id: str, hold_until: int | None = None) -> Kept:
-    message = checked.message
-    return Kept(identifier, dossier_id, message.version, checked.sender.oin, b"", hold_until, checked)
+def as_kept(
+    checked: Checked, identifier: str, dossier_id: str, received_at: int, hold_until: int | None = None
+) -> Kept:
+    version, sender = checked.message.version, checked.sender.oin
+    return Kept(identifier, dossier_id, version, sender, b"", received_at, hold_until, checked)

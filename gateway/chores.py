@@ -12,6 +12,7 @@ from gateway.core.agenda import Item, Terms, review
 from gateway.core.case import Delivery
 from gateway.core.lifecycle import Happening, State, move
 from gateway.core.outcome import Proof
+from gateway.core.recovery import Gap, put_in_doubt
 from gateway.core.retry import Policy, give_up_at
 from gateway.core.task import GUIDES, TaskKind
 from gateway.core.view import View, for_agent, read_view, reminder, view_digest
@@ -35,12 +36,13 @@ class Desk(Struct, frozen=True):
     terms: Terms
 
 
-def carry_out(desk: Desk, opened: Sequence[Open], view_of: ViewOf, now: int) -> Writes:
-    """Look at the agenda of each dossier at the instant `now` (epoch µs) and make the rows of what is due."""
+def carry_out(desk: Desk, opened: Sequence[Open], view_of: ViewOf, now: int, gap: Gap | None = None) -> Writes:
+    """Look at the agenda of each dossier at the instant `now` (epoch µs) and make the rows of what is due. What was due
+    in the `gap` that a restore left may have been sent already."""
     writes = Writes(at=now)
     for one in opened:
         found = review(one.case, now, desk.terms)
-        chores = Chores(desk, one, view_of, writes)
+        chores = Chores(desk, one, view_of, writes, gap)
         for item in found.due:
             chores.carry_out(item)
         writes.review_at[one.id] = chores.next_look(found.next_at)
@@ -50,11 +52,12 @@ def carry_out(desk: Desk, opened: Sequence[Open], view_of: ViewOf, now: int) -> 
 class Chores:
     """Those of one dossier."""
 
-    def __init__(self, desk: Desk, dossier: Open, view_of: ViewOf, writes: Writes) -> None:
+    def __init__(self, desk: Desk, dossier: Open, view_of: ViewOf, writes: Writes, gap: Gap | None = None) -> None:
         self._desk = desk
         self._dossier = dossier
         self._view_of = view_of
         self._writes = writes
+        self._gap = gap
         self._now = writes.at
         self._moved: set[str] = set()
         self._made: list[str] = []
@@ -76,13 +79,13 @@ class Chores:
             case agenda.Ask(one, kind):
                 self._ask(kind, one)
             case agenda.Remind(notice):
-                self._deliver(notice, reminder, soort="herinnering", reminds=notice.id)
+                self._deliver(notice, reminder, item.at, soort="herinnering", reminds=notice.id)
             case agenda.Expire(deliveries, overdue):
                 self._expire(deliveries, overdue)
             case agenda.Concur(one, decided):
                 self._concur(one, decided)
             case agenda.TellAgent(notice, agent, principal):
-                self._tell_agent(notice, agent, principal)
+                self._tell_agent(notice, agent, principal, item.at)
             case agenda.Release(one):
                 self._writes.released.append(one.id)
             case agenda.Drop(one):
@@ -95,14 +98,14 @@ class Chores:
 
     # -- answers ----------------------------------------------------------------------------------------------------
 
-    def _tell_agent(self, notice: Delivery, agent: str, principal: str) -> None:
+    def _tell_agent(self, notice: Delivery, agent: str, principal: str, due: int) -> None:
         register = self._desk.links.register.by_id
         told, owner = register.get(agent), register.get(principal)
         if told is None or owner is None:  # taken out of the register since it was named
             self._ask(TaskKind.AGENT_UNKNOWN, notice)
             return
         view = lambda seen, new: for_agent(seen, new, told, owner)  # noqa: E731
-        self._deliver(notice, view, creditor=agent, agent_for=principal)
+        self._deliver(notice, view, due, creditor=agent, agent_for=principal)
 
     def _expire(self, deliveries: Sequence[Delivery], overdue: Delivery | None) -> None:
         for one in deliveries:
@@ -133,8 +136,9 @@ class Chores:
 
     # -- deliveries -------------------------------------------------------------------------------------------------
 
-    def _deliver(self, notice: Delivery, shown: Callable[[View, str], View], **changes: Any) -> None:
-        """A delivery of the dossier's own making, of the same version as `notice` and made of what that showed."""
+    def _deliver(self, notice: Delivery, shown: Callable[[View, str], View], due: int, **changes: Any) -> None:
+        """A delivery of the dossier's own making, of the same version as `notice` and made of what that showed; `due`:
+        since when (epoch µs)."""
         new = uuid7(self._now)
         self._made.append(new)
         view = shown(read_view(self._opened_view(notice)), new)
@@ -158,6 +162,9 @@ class Chores:
         self._writes.payloads.append(
             {"owner": new, "kind": "aanzicht", "dossier_id": self._dossier.id, "sealed": sealed}
         )
+        if self._gap is not None and self._gap.may_hide(due):
+            self._move(one, Happening.RESTORED, cause=self._gap.act, fence=put_in_doubt(one).fence)
+            self._ask(TaskKind.RESTORED_UNKNOWN, one)
 
     def _channel(self, creditor: str) -> str | None:
         """The first one that is open; the register's first where none is; None: it is not in the register."""

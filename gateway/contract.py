@@ -275,7 +275,8 @@ class Channel(Protocol):
     """One kind of transport. Constructed once with the Surroundings; raises SettingsRefused on a wrong own table.
 
     A class that also has `resolves: ClassVar[bool] = True` says that its links' `resolve` asks the peer: after a
-    restore that is done then, and what the peer has is not sent again. Without it a person decides.
+    restore that is done then, and what the peer has is not sent again. Without it a person decides. Where only some
+    messages can be asked about, `resolves_only: ClassVar[frozenset[str]]` names their soorten.
     """
 
     name: ClassVar[str]

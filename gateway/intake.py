@@ -53,6 +53,8 @@ class Arrival(Struct, frozen=True):
     content_type: str = "application/cloudevents+json"
     user: str | None = None
     """The name that the broker vouches for, also when it is no sender of ours."""
+    queued_at: int | None = None
+    """Since when it waited in the ledger's own queue (epoch µs)."""
 
 
 class Accepted(Struct, frozen=True):
@@ -185,7 +187,7 @@ class Intake:
             judged = check(reading, arrival.sender, self._clock.today())
             if isinstance(judged, Valid):
                 body = arrival.body if arrival.attributes is None else _encode(reading.event)
-                return checked(judged, arrival.sender, body)
+                return checked(judged, arrival.sender, body, arrival.queued_at)
             found = self._with_doubles(judged, reading)
         return Refusal(
             door=arrival.door,
@@ -224,12 +226,15 @@ class Intake:
         identities = {(one.source, one.event_id) for one in read if not isinstance(one, Refusal)}
         dossiers = {(one.message.gemeente, one.message.dossier) for one in read if isinstance(one, Checked)}
         requests = {one.key for one in read if isinstance(one, CheckedRequest)}
+        has_waited = any(isinstance(one, Checked) and one.queued_at is not None for one in read)
 
         def plan(known: Known) -> tuple[Writes, tuple[Planner, list[Verdict]]]:
             planner = Planner(self._desk, known, now)
             return planner.writes, (planner, [self._plan(planner, known, one, now) for one in read])
 
-        planner, verdicts = await self._ledger.run(intake.accept, identities, dossiers, plan, requests)
+        planner, verdicts = await self._ledger.run(
+            intake.accept, identities, dossiers, plan, requests, has_waited=has_waited
+        )
         self._tell(planner)
         for verdict in verdicts:
             _log(verdict)

@@ -60,10 +60,10 @@ class CheckedRequest(Struct, frozen=True):
         )
 
 
-def checked(valid: Valid, sender: Sender, body: bytes) -> Checked | CheckedRequest:
+def checked(valid: Valid, sender: Sender, body: bytes, queued_at: int | None = None) -> Checked | CheckedRequest:
     """A message of either kind; raises TypeError for one that is not carried out yet."""
     if not isinstance(valid.message, PauseRequest):
-        return Checked.of(valid, sender, body)
+        return Checked.of(valid, sender, body, queued_at)
     envelope = valid.envelope
     return CheckedRequest(envelope.source, envelope.id, valid.content_hash, sender, valid.message, body)
 

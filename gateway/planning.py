@@ -116,7 +116,7 @@ class Planner:
         if dossier.versie == 0:
             violations = (Violation("/data/dossierkenmerk", Code.CASE_UNKNOWN, "dit dossier is niet bekend"),)
         else:
-            violations = self._process(checked, kept.id, out_of_order=not in_order, kept=True).violations
+            violations = self._process(checked, kept.id, out_of_order=not in_order, kept=kept).violations
         if not violations:
             self.writes.released[kept.id] = not in_order
             return
@@ -125,8 +125,8 @@ class Planner:
 
     # -- process ----------------------------------------------------------------------------------------------------
 
-    def _process(self, checked: Checked, identifier: str, *, out_of_order: bool, kept: bool = False) -> Planned:
-        """Make the deliveries. `kept`: the message itself is in the ledger already."""
+    def _process(self, checked: Checked, identifier: str, *, out_of_order: bool, kept: Kept | None = None) -> Planned:
+        """Make the deliveries. `kept`: the message itself, where it is in the ledger already."""
         message = checked.message
         known = self._known.dossiers.get((message.gemeente, message.dossier))
         if known is not None and known.withdrawn_at is not None:
@@ -136,15 +136,16 @@ class Planner:
         if routing.violations:
             return Planned(violations=routing.violations)
         dossier = self._book.dossier(message.gemeente, message.dossier)
-        if not kept:
+        if kept is None:
             self._book.keep(checked, identifier, dossier, hold_until=None, out_of_order=out_of_order)
         if isinstance(message, Notice):
-            self._known.notices.setdefault(dossier.id, []).append(as_kept(checked, identifier, dossier.id))
+            self._known.notices.setdefault(dossier.id, []).append(as_kept(checked, identifier, dossier.id, self._now))
             self._answer_request(message, identifier)
         dossier.versie = max(dossier.versie, message.version)
         self.writes.versions[dossier.id] = dossier.versie
         notice = message if isinstance(message, Notice) else self._book.notices(dossier)[-1]
-        work = Work(checked, identifier, dossier, notice, earlier, threads_of(earlier))
+        lost_by = self._lost_by(kept.received_at if kept else checked.queued_at)
+        work = Work(checked, identifier, dossier, notice, earlier, threads_of(earlier), lost_by)
         self._deliver(work, routing.addressees)
         if isinstance(message, Withdrawal):
             self._withdraw(work, message, routing)
@@ -153,6 +154,12 @@ class Planner:
         self._tell(work, routing)
         self._add_tasks(dossier, message, routing)
         return Planned(identifier)
+
+    def _lost_by(self, waited_since: int | None) -> str | None:
+        """The restore since which nobody knows whether a message was processed before; `waited_since`: since when it is
+        in the ledger (epoch µs), None: it comes from outside now."""
+        gap = self._known.gap
+        return gap.act if gap is not None and waited_since is not None and gap.may_hide(waited_since) else None
 
     def _answer_request(self, notice: Notice, identifier: str) -> None:
         """The pause request that this kennisgeving answers waits no longer."""
@@ -219,6 +226,8 @@ class Planner:
             terms=terms,
         )
         self._book.deliver(one, addressee.creditor, work.message_id, work.dossier, msgspec.json.encode(view))
+        if work.lost_by is not None:
+            one = self._book.doubt(one, work.dossier, message.gemeente, work.lost_by)
         work.deliveries.append(one)
 
     def _terms(self, work: "Work", addressee: Addressee, thread: Thread) -> tuple[PauseTerm, ...] | None:
@@ -307,6 +316,8 @@ class Work(Struct):
     """The latest kennisgeving: the message itself where it is one."""
     earlier: tuple[Delivery, ...]
     threads: dict[Key, Thread]
+    lost_by: str | None = None
+    """The restore since which nobody knows whether this message went out before."""
     deliveries: list[Delivery] = field(default_factory=list)
     unchanged: dict[str, None] = field(default_factory=dict)
     refused: dict[str, Code] = field(default_factory=dict)

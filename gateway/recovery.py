@@ -14,7 +14,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from gateway.contract import Channel
-from gateway.core.recovery import Recovery, recover, recovery_of
+from gateway.core.recovery import KIND, Askable, Manner, Recovery, recover, recovery_of
 from gateway.core.repeat import Candidate
 from gateway.core.retry import Policy, give_up_at
 from gateway.core.task import GUIDES, TaskKind
@@ -23,7 +23,6 @@ from gateway.ledger import acts
 from gateway.ledger.acts import Act, Writes
 from gateway.ledger.tasks import Task
 
-KIND = "herstel"
 SKIPPED = 1_000_000
 """Numbers of the feed that may have been given after the backup."""
 _REASON_AT_MOST = 500
@@ -32,34 +31,33 @@ Counts = Mapping[tuple[str, str, Recovery], int]
 """By creditor, channel, and what becomes of it."""
 
 
-class Manner(Struct, frozen=True):
-    """`since`: the moment of the backup (epoch µs)."""
-
-    since: int
-    send_again: bool
-
-
 class Found(Struct, frozen=True):
-    """`later`: how many are open that were made after the moment of the backup, and are left as they are."""
+    """`later`: how many of them were made after the moment of the backup, as it was given."""
 
     counts: Counts
     later: int
 
 
-def askable(channels: Mapping[str, type[Channel]]) -> frozenset[str]:
-    """Those whose creditor can be asked what it has."""
-    return frozenset(name for name, channel in channels.items() if getattr(channel, "resolves", False))
+def askable(channels: Mapping[str, type[Channel]]) -> Askable:
+    """As the channels themselves say (contract: `resolves`, `resolves_only`)."""
+
+    def is_askable(channel: str, soort: str) -> bool:
+        kind = channels.get(channel)
+        only = getattr(kind, "resolves_only", None)
+        return getattr(kind, "resolves", False) and (only is None or soort in only)
+
+    return is_askable
 
 
-def preview(connection: Connection, manner: Manner, asked: frozenset[str]) -> Found:
-    found = acts.open_before(connection, manner.since)
+def preview(connection: Connection, manner: Manner, asked: Askable) -> Found:
+    found = acts.still_open(connection)
     return Found(_counted(found, manner, asked), acts.open_after(connection, manner.since))
 
 
 def put_back(
     connection: Connection,
     manner: Manner,
-    asked: frozenset[str],
+    asked: Askable,
     who: str,
     reason: str,
     now: int,
@@ -68,6 +66,7 @@ def put_back(
 ) -> Found:
     """Before a gateway is started on what was put back."""
     horizon = give_up_at(now, policy, closed_days)
+    later = acts.open_after(connection, manner.since)
     counts: Counts = {}
 
     def decide(found: Sequence[Candidate]) -> Writes:
@@ -93,15 +92,15 @@ def put_back(
         done_at=now,
         done_by=who,
     )
-    acts.put_back(connection, act, manner.since, decide, SKIPPED)
-    return Found(counts, acts.open_after(connection, manner.since))
+    acts.put_back(connection, act, decide, SKIPPED)
+    return Found(counts, later)
 
 
-def _becomes(one: Candidate, manner: Manner, asked: frozenset[str]) -> Recovery:
+def _becomes(one: Candidate, manner: Manner, asked: Askable) -> Recovery:
     return recovery_of(one, asked, send_again=manner.send_again)
 
 
-def _counted(found: Sequence[Candidate], manner: Manner, asked: frozenset[str]) -> Counts:
+def _counted(found: Sequence[Candidate], manner: Manner, asked: Askable) -> Counts:
     counts = Counter((one.creditor, one.channel, _becomes(one, manner, asked)) for one in found)
     return dict(sorted(counts.items()))
 

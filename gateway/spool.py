@@ -62,14 +62,15 @@ class Spool:
     async def _round(self, intake: Intake) -> int:
         rows = await self._ledger.run(spool.first, BATCH)
         if rows:
-            await intake.accept([self._arrival(row.sender, row.sealed) for row in rows])
+            await intake.accept([self._arrival(row.sender, row.sealed, row.enqueued_at) for row in rows])
             await self._ledger.run(spool.take_off, [row.nr for row in rows])
         return len(rows)
 
-    def _arrival(self, sender: str, sealed: bytes) -> Arrival:
+    def _arrival(self, sender: str, sealed: bytes, queued_at: int) -> Arrival:
         try:
             body = self._sealer.open(None, sealed, _PLACE)
         except SealBroken:
             log.error("seal_broken", stap="wachtrij")
             body = b""
-        return Arrival(door="spool", sender=self._senders.get(sender), body=body, user=sender)
+        known = self._senders.get(sender)
+        return Arrival(door="spool", sender=known, body=body, user=sender, queued_at=queued_at)

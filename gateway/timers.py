@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from gateway.chores import Desk, carry_out
 from gateway.clock import Clock
 from gateway.core.lane import SECOND
+from gateway.core.recovery import Gap
 from gateway.ledger import agenda, pause_requests
 from gateway.ledger import intake as rows
 from gateway.ledger.engine import Contention, Ledger, LedgerAway
@@ -102,8 +103,8 @@ class Timers:
         """Carry out the agenda of a batch of dossiers; returns how many there were."""
         now = self._clock.micros()
 
-        def decide(opened: Iterable[agenda.Open], view_of: agenda.ViewOf) -> agenda.Writes:
-            return carry_out(self._desk, list(opened), view_of, now)
+        def decide(opened: Iterable[agenda.Open], view_of: agenda.ViewOf, gap: Gap | None) -> agenda.Writes:
+            return carry_out(self._desk, list(opened), view_of, now, gap)
 
         gathered = now - int(self._gather * SECOND)
         looked_at, lanes = await self._ledger.run(agenda.look, now, gathered, BATCH, decide)

@@ -198,6 +198,7 @@ class CjibLink:
 class Cjib:
     name: ClassVar[str] = "cjib"
     resolves: ClassVar[bool] = True
+    resolves_only: ClassVar[frozenset[str]] = wire.REQUESTING
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings

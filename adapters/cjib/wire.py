@@ -31,6 +31,8 @@ from gateway.contract import (
 )
 
 REQUESTS: Final = "v1/stabilisatieverzoeken"
+REQUESTING: Final = frozenset({"kennisgeving"})
+"""Messages that are a request, which has our reference; all others go to one."""
 ASSERTION_SECONDS: Final = 240
 """Contract: at most five minutes."""
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -136,7 +138,7 @@ def _without_body(evidence: Evidence) -> Evidence:
 
 def follows(parcel: Parcel) -> bool:
     """It goes to an earlier request, and is none itself."""
-    return parcel.soort != "kennisgeving" or parcel.notice_reference is not None
+    return parcel.soort not in REQUESTING or parcel.notice_reference is not None
 
 
 def lacks_reference(parcel: Parcel) -> bool:

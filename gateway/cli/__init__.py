@@ -97,9 +97,9 @@ app.command(
     name="herstel",
     help="""Na het terugzetten van een back-up, vóór de start: maak onzeker wat toen openstond.
 
-Zo gaat niets blind nog eens de deur uit. Een schuldeiser die kan zeggen wat hij heeft (sftp, cjib) wordt dat eerst
-gevraagd; van de andere (webhook, e-mail) komt er een taak, tenzij u met --opnieuw-sturen zegt dat dubbel minder erg is
-dan niet. Toont eerst wat er zou gebeuren.""",
+Zo gaat niets blind nog eens de deur uit. Een schuldeiser die kan zeggen wat hij heeft (sftp, een kennisgeving bij cjib)
+wordt dat gevraagd; van de andere (webhook, e-mail) komt er een taak, tenzij u met --opnieuw-sturen zegt dat dubbel
+minder erg is dan niet. Toont eerst wat er zou gebeuren.""",
 )
 
 app.command(
@@ -140,6 +140,17 @@ _deliveries.command(
 Toont eerst wat er zou gebeuren, met aantallen, en wat niet kan en waarom. Doet het pas met --uitvoeren en een reden, en
 met vier ogen ([gateway] vier_ogen) pas als een ander het bevestigt. De reden blijft bewaard, leesbaar voor wie het
 grootboek ziet: zet er geen persoonsgegevens in.""",
+)
+
+_deliveries.command(
+    "gateway.cli.attest:arrived",
+    name="aangekomen",
+    help="""Leg vast dat de schuldeiser heeft wat na een herstel onzeker bleef.
+
+Voor wie het hem heeft gevraagd. Toont eerst wat er zou gebeuren, en wat niet kan en waarom; doet het pas met
+--uitvoeren en een reden. De bezorging geldt dan als afgeleverd (bewijskracht 1), de gemeente krijgt daar bericht van,
+en wat erop wachtte, gaat. De reden blijft bewaard, leesbaar voor wie het grootboek ziet: zet er geen persoonsgegevens
+in.""",
 )
 
 _worklist = _group("werkbak", "Taken voor mensen.")

@@ -12,8 +12,9 @@ from gateway.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, flag, option
 from gateway.cli.output import console, say, say_json, table
 from gateway.clock import Clock
 from gateway.config import Config
+from gateway.core.recovery import Manner
 from gateway.core.task import reason as kept_reason
-from gateway.recovery import Found, Manner, askable, preview, put_back
+from gateway.recovery import Found, askable, preview, put_back
 from gateway.register import load_channels
 
 
@@ -27,7 +28,7 @@ class Line(Struct, frozen=True):
 
 
 class Told(Struct, frozen=True):
-    """The JSON. `later`: open, made after the moment of the backup, and left as they are."""
+    """The JSON. `later`: how many of them were made after the moment of the backup, as it was given."""
 
     gedaan: bool
     bezorgingen: tuple[Line, ...]
@@ -36,7 +37,7 @@ class Told(Struct, frozen=True):
 
 def recover(
     *,
-    since: Annotated[str, option("--sinds", "Het tijdstip van de back-up die is teruggezet.")],
+    since: Annotated[str, option("--sinds", "Het tijdstip van de back-up die is teruggezet, ter controle.")],
     send_again: Annotated[
         bool, flag("--opnieuw-sturen", "Stuur ook opnieuw wat niet kan worden nagevraagd; dat kan dubbel aankomen.")
     ] = False,
@@ -85,7 +86,7 @@ def _tell(found: Found, *, is_done: bool, as_json: bool) -> int:
     if rows:
         console().print(table("", ("schuldeiser", "kanaal", "gevolg", "aantal"), rows))
     if found.later:
-        say(f"Gemaakt na dat tijdstip, en gelaten zoals het is: {found.later}. Klopt --sinds?")
+        say(f"Waarvan gemaakt na dat tijdstip: {found.later}. Klopt --sinds?")
     number = sum(one.aantal for one in lines)
     say(f"{number} bezorgingen zijn onzeker." if is_done else f"{number} bezorgingen zouden onzeker worden.")
     return 0

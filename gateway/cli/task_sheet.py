@@ -106,6 +106,10 @@ def _commands(row: Any) -> Iterator[str]:
         yield f"bezorging list {creditor}"
     if row.creditor:
         yield f"werkbak list --alles {creditor}"
+    if row.soort == TaskKind.RESTORED_UNKNOWN and row.closed_at is None:
+        yield f'bezorging aangekomen {row.delivery_id} --uitvoeren --reden "…"'
+        yield f'bezorging herhaal {row.delivery_id} --uitvoeren --reden "…"'
+        return
     yield from _MORE.get(row.soort, ())
     if row.closed_at is None:
         yield f'werkbak done {row.id} --reden "…"'

@@ -43,7 +43,8 @@ _OUTCOMES = {
     "eigen_fout": "fout aan onze kant",
     "onzeker": "onzeker",
 }
-_ACTS = {"herhaling": "opnieuw verzenden", "herstel": "na een herstel in twijfel gezet"}
+_ACTS = {"herhaling": "opnieuw verzenden", "herstel": "na een herstel in twijfel gezet",
+         "vaststelling": "als aangekomen vastgelegd"}  # fmt: skip
 _KINDS = {
     "receipt": "ontvangst bevestigd",
     "bounce": "teruggekomen",

@@ -19,7 +19,7 @@ from gateway.core.notice import plain_gemeente
 from gateway.core.task import TaskKind, person
 from gateway.core.task import reason as kept_reason
 from gateway.ledger import tasks
-from gateway.ledger.tasks import Rows
+from gateway.ledger.tasks import LeftInDoubt, Rows
 
 _COLUMNS = ("taak", "soort", "sinds", "gemeente", "dossier", "schuldeiser", "toegewezen aan")
 
@@ -80,11 +80,22 @@ def done(
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> int:
-    """1: there is no such task, or it is closed already. The JSON is that of `show`."""
+    """1: there is no such task, it is closed already, or its delivery is in doubt still. The JSON is that of `show`."""
     who, why = acting(actor), kept("--reden", kept_reason, reason)
     now = Clock().micros()
-    sheet = run(_work(settings(config), task, lambda connection: tasks.close(connection, task, who, why, now)))
+    try:
+        sheet = run(_work(settings(config), task, lambda connection: tasks.close(connection, task, who, why, now)))
+    except LeftInDoubt as left:
+        raise Failed(*_left_in_doubt(str(left))) from left
     return _tell(sheet, "Afgehandeld", as_json=as_json)
+
+
+def _left_in_doubt(delivery: str) -> tuple[str, ...]:
+    return (
+        "deze bezorging is nog onzeker, en zonder deze taak kijkt niemand er meer naar om; zeg eerst wat ervan is:",
+        f'de schuldeiser heeft het bericht:  kennisgeving bezorging aangekomen {delivery} --uitvoeren --reden "…"',
+        f'hij heeft het niet:                kennisgeving bezorging herhaal {delivery} --uitvoeren --reden "…"',
+    )
 
 
 def assign(

@@ -267,7 +267,8 @@ def _transfers(case: Case, thread: Thread, now: int) -> Iterator[Item]:
     for agent in thread.transfers:
         if agent != thread.principal and (agent, thread.principal) not in case.threads:
             mark = ("overgedragen", f"{agent} {thread.principal}")
-            yield Item(now, TellAgent(told[-1], agent, thread.principal), mark)
+            said = max(one.decided_at or 0 for one in thread.answerable if one.transferred_to == agent)
+            yield Item(min(now, said), TellAgent(told[-1], agent, thread.principal), mark)
 
 
 # -- the pause ---------------------------------------------------------------------------------------------------------
@@ -343,7 +344,7 @@ def _progress(case: Case, now: int, terms: Terms) -> Iterator[Item]:
                 return
 
 
-_ARRIVED = frozenset({TaskKind.DELAYED, TaskKind.HELD_UP, TaskKind.OWN_FAULT})
+_ARRIVED = frozenset({TaskKind.DELAYED, TaskKind.HELD_UP, TaskKind.OWN_FAULT, TaskKind.RESTORED_UNKNOWN})
 _UNDELIVERED = frozenset({TaskKind.GIVEN_UP, TaskKind.REFUSED_BY_CHANNEL, TaskKind.BOUNCED, *_ARRIVED})
 
 
@@ -358,6 +359,8 @@ def _closures(case: Case, now: int) -> Iterator[Item]:
 
 
 def _reason_to_close(case: Case, one: Delivery, kind: str, now: int) -> str | None:
+    if kind == TaskKind.RESTORED_UNKNOWN and one.is_repeated:  # the repeat is in doubt, whatever the creditor had
+        return None
     if kind in _ARRIVED and one.is_told:
         return "alsnog bezorgd"
     if kind in _UNDELIVERED and one.state in (State.CONFIRMED, State.REFUSED, State.RECEIVED):

@@ -45,7 +45,7 @@ class Delivery(Struct, frozen=True):
     created_at: int
     agent_for: str | None = None
     fence: int = 0
-    """How often it was claimed; 0: nobody has tried it."""
+    """How often it was claimed, or put back with a backup; 0: nobody has tried it."""
     proof: int = 0
     view_digest: bytes = b""
     waits_for: str | None = None
@@ -247,7 +247,8 @@ class Standing(StrEnum):
 class Case:
     """One dossier. `last_news_at`: when the sender last had something told to all; `marks`: (name, subject) of what the
     clock has caused; `tasks`: (delivery id, soort) of those that are open; `under_way`: withdrawn deliveries with an
-    attempt of which the end is not known; `may_have_arrived`: those with one that was handed over, or in doubt."""
+    attempt of which the end is not known; `may_have_arrived`: those with one that was handed over, or in doubt, and
+    those that were in doubt after a restore."""
 
     def __init__(
         self,

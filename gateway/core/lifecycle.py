@@ -18,7 +18,10 @@ Rules behind the table:
    is the only thing but evidence that leaves a terminal state, and it does not leave `ingetrokken`. What the creditor
    had already stays what it was: when the repeat has ended, however it ended, the delivery is that again (`blijft_…`),
    its decision untouched. A withdrawal, or evidence, ends a repeat at once.
-9. After a backup was put back nobody knows what became of what was open in it: it is in doubt (`teruggezet`).
+9. After a backup was put back nobody knows what became of what was open in it: it is in doubt (`teruggezet`), and from
+   then on it counts as something that may have arrived.
+10. Of what is in doubt, and is looked at no more, a person may say that the creditor has it (`vastgesteld`): an act on
+   record, with who and why. It is then what a hand-over makes of it.
 """
 
 from collections.abc import Mapping
@@ -60,6 +63,8 @@ class Happening(StrEnum):
     REFUSING_ANSWER = "weigerend_antwoord"
     REPEATED = "herhaald"
     RESTORED = "teruggezet"
+    ATTESTED = "vastgesteld"
+    ATTESTED_FINAL = "vastgesteld_zonder_antwoord"
     STILL_DELIVERED = "blijft_afgeleverd"
     STILL_RECEIVED = "blijft_ontvangen"
     STILL_CONFIRMED = "blijft_bevestigd"
@@ -118,7 +123,12 @@ def _waiting(state: State) -> dict[Happening, State]:
 TABLE: Mapping[State, Mapping[Happening, State]] = {
     State.QUEUED: _waiting(State.QUEUED),
     State.RETRYING: _waiting(State.RETRYING),
-    State.IN_DOUBT: {**_waiting(State.IN_DOUBT), **_AGAIN},
+    State.IN_DOUBT: {
+        **_waiting(State.IN_DOUBT),
+        **_AGAIN,
+        Happening.ATTESTED: State.DELIVERED,
+        Happening.ATTESTED_FINAL: State.CLOSED,
+    },
     State.BUSY: {
         Happening.LEASE_LOST: State.IN_DOUBT,
         Happening.RELEASED: State.RETRYING,

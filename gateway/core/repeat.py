@@ -29,6 +29,7 @@ class Obstacle(StrEnum):
     WITHDRAWN = "ingetrokken"
     DOSSIER_WITHDRAWN = "dossier ingetrokken"
     UNDER_WAY = "loopt nog"
+    NOT_IN_DOUBT = "niet onzeker"
     ANSWERED = "al beantwoord"
     OVERTAKEN = "door een nieuwere versie ingehaald"
     UNKNOWN_CREDITOR = "schuldeiser niet in het register"
@@ -56,6 +57,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
     """Its dossier, or what its creditor was told in it."""
     newest_notice: int
     """The highest version of a kennisgeving that its creditor has."""
+    fence: int = 0
 
     @property
     def key(self) -> tuple[str, str, str | None]:
@@ -122,7 +124,7 @@ def _obstacle(one: Candidate, reach: Reach | None, newest_asked: int, *, also: b
         return Obstacle.WITHDRAWN
     if one.is_withdrawn and one.soort != "intrekking":
         return Obstacle.DOSSIER_WITHDRAWN
-    if one.stands is not None or (one.state in IN_PROGRESS and not _is_left_in_doubt(one)):
+    if one.stands is not None or (one.state in IN_PROGRESS and not is_left_in_doubt(one)):
         return Obstacle.UNDER_WAY
     if one.decision is not None and not also:
         return Obstacle.ANSWERED
@@ -134,7 +136,7 @@ def _obstacle(one: Candidate, reach: Reach | None, newest_asked: int, *, also: b
     return None if wanted & set(reach.channels) else Obstacle.UNREACHABLE
 
 
-def _is_left_in_doubt(one: Candidate) -> bool:
+def is_left_in_doubt(one: Candidate) -> bool:
     """After a restore: a person is to say what becomes of it."""
     return one.state is State.IN_DOUBT and not one.is_planned
 

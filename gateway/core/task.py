@@ -135,7 +135,8 @@ GUIDES: Final[Mapping[TaskKind, Guide]] = {
     TaskKind.RESTORED_UNKNOWN: Guide(
         "Na het terugzetten van een back-up is niet bekend of de schuldeiser dit bericht heeft, en dit kanaal kan dat "
         "niet zeggen.",
-        "Vraag het de schuldeiser; heeft hij het niet, herhaal dan de bezorging.",
+        "Vraag het de schuldeiser; hij kan het ook onder een andere verwijzing hebben. Heeft hij het, leg dat vast met "
+        "kennisgeving bezorging aangekomen; heeft hij het niet, stuur het dan met kennisgeving bezorging herhaal.",
     ),
     TaskKind.OTHER_CONTENT: Guide(
         "Onder het kenmerk van dit bericht heeft de schuldeiser al iets anders; dat is niet overschreven.",

@@ -6,7 +6,8 @@
 | I3 | a delivery is terminal, due, waits for another one, awaits an answer under its dossier's agenda, or has a task |
 | I6 | attempts on one channel sent the same bytes |
 | I9 | no attempt starts after the withdrawal is committed |
-| I10 | changes of state follow the table and each other; only evidence leaves a terminal state, nothing `ingetrokken` |
+| I10 | changes of state follow the table and each other; only evidence leaves a terminal state, nothing `ingetrokken`;
+|     | who says that something arrived is on record |
 | I11 | of one fencing token at most one result counts, and a stale one moves nothing |
 | I12 | an answer is from the creditor of its delivery or an agent, with the digest of what came in |
 | I13 | as many decisions on record as events about them |
@@ -39,6 +40,7 @@ CHECKS: tuple[Callable[[Connection, Circumstances], Finding], ...] = (
     states.one_after_another,
     states.as_the_row_says,
     states.terminal_but_for_evidence,
+    states.attested_by_somebody,
     attempts.one_result,
     answers.by_its_creditor,
     answers.told_once,

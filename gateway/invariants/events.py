@@ -2,7 +2,8 @@
 
 from sqlalchemy import Connection
 
-from gateway.invariants.finding import Circumstances, Finding, look
+from gateway.core.lifecycle import Happening
+from gateway.invariants.finding import Circumstances, Finding, look, quoted
 
 
 def _uneven(changes: str, event: str) -> str:
@@ -14,7 +15,8 @@ WHERE (SELECT count(*) FROM {changes} AND dossier_id = dossier.id)
 
 
 _STEPS = "transition JOIN delivery ON delivery.id = transition.delivery_id WHERE"
-_HANDED_OVER = f"{_STEPS} happening IN ('overgedragen', 'overgedragen_zonder_antwoord') AND \"before\" <> 'ingetrokken'"
+_ARRIVALS = quoted((Happening.HANDED_OVER, Happening.HANDED_OVER_FINAL, Happening.ATTESTED, Happening.ATTESTED_FINAL))
+_HANDED_OVER = f"{_STEPS} happening IN ({_ARRIVALS}) AND \"before\" <> 'ingetrokken'"
 _WITHDRAWN = f"{_STEPS} \"after\" = 'ingetrokken' AND \"before\" <> 'ingetrokken'"
 _FAILED = f"{_STEPS} \"after\" = 'mislukt' AND \"before\" <> 'mislukt'"
 

@@ -38,6 +38,12 @@ AND NOT EXISTS (SELECT 1 FROM operator_act_item AS item JOIN operator_act AS act
     WHERE act.id = cause AND item.delivery_id = transition.delivery_id AND act.done_at IS NOT NULL
     AND item."before" = transition."before"))
 """  # noqa: S608
+_ATTESTED = f"transition WHERE happening IN ({quoted((Happening.ATTESTED, Happening.ATTESTED_FINAL))})"
+_BY_NOBODY = f"""
+SELECT delivery_id FROM {_ATTESTED} AND NOT EXISTS (SELECT 1 FROM operator_act_item AS item
+    JOIN operator_act AS act ON act.id = item.act_id
+    WHERE act.id = cause AND item.delivery_id = transition.delivery_id AND act.done_at IS NOT NULL
+    AND act.kind = 'vaststelling')"""  # noqa: S608
 
 
 def none_after_withdrawal(connection: Connection, _: Circumstances) -> Finding:
@@ -80,3 +86,8 @@ def terminal_but_for_evidence(connection: Connection, _: Circumstances) -> Findi
         count,
         _LEFT_ITS_END,
     )
+
+
+def attested_by_somebody(connection: Connection, _: Circumstances) -> Finding:
+    """What no attempt of ours handed over, somebody says is there."""
+    return look(connection, "I10", "wat een mens vaststelde, staat op naam", _ATTESTED, _BY_NOBODY)

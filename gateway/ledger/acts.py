@@ -1,4 +1,5 @@
-"""What people have sent again, or put back after a restore: who asked, why, when, and what it did to which delivery.
+"""What people have sent again, put back after a restore, or say has arrived: who, why, when, and what it did to which
+delivery.
 
 An act is on record before a second person has confirmed it, with what was asked for; its items say what was done.
 """
@@ -14,7 +15,8 @@ from gateway.core.repeat import Candidate, Step
 from gateway.ledger.agenda import nudge_dossiers
 from gateway.ledger.among import among
 from gateway.ledger.bulk import insert_rows, update_rows
-from gateway.ledger.queue import Lane
+from gateway.ledger.outbox import Event, add_events
+from gateway.ledger.queue import Lane, release_next
 from gateway.ledger.schema import delivery, dossier, operator_act, operator_act_item, outbox, transition
 from gateway.ledger.tasks import Task, add_tasks, close_tasks
 
@@ -52,6 +54,9 @@ class Writes(Struct, frozen=True):
     tasks: tuple[Task, ...] = ()
     closures: tuple[tuple[str, str, str], ...] = ()
     """(delivery id, kind, reason) of tasks that it does away with"""
+    events: tuple[Event, ...] = ()
+    releases: tuple[str, ...] = ()
+    """ids of deliveries for which nothing has to wait any more"""
 
 
 def candidates(connection: Connection, which: Which) -> list[Candidate]:
@@ -124,9 +129,9 @@ def end_repeats(connection: Connection, ids: Collection[str], at: int) -> None:
 # -- after a restore -------------------------------------------------------------------------------------------------
 
 
-def open_before(connection: Connection, since: int) -> list[Candidate]:
-    """What was still to be handed over in what was put back, of what had been made by `since`."""
-    return _candidates(connection, _open_before(since))
+def still_open(connection: Connection) -> list[Candidate]:
+    """What was still to be handed over in what was put back: all of it was made before the backup was."""
+    return _candidates(connection, _STILL_OPEN)
 
 
 def open_after(connection: Connection, since: int) -> int:
@@ -136,11 +141,11 @@ def open_after(connection: Connection, since: int) -> int:
 
 
 def put_back(
-    connection: Connection, act: Act, since: int, decide: Callable[[Sequence[Candidate]], Writes], skip_numbers: int
+    connection: Connection, act: Act, decide: Callable[[Sequence[Candidate]], Writes], skip_numbers: int
 ) -> list[Lane]:
     """Do what `decide` makes of what was still to be handed over. The numbers of the feed go on `skip_numbers` further:
     readers may have got those that were given after the backup."""
-    writes = decide(_candidates(connection, _open_before(since).with_for_update(of=delivery)))
+    writes = decide(_candidates(connection, _STILL_OPEN.with_for_update(of=delivery)))
     insert_rows(connection, operator_act, [structs.asdict(act)])
     last = connection.scalar(select(func.max(outbox.c.nr)))
     if last is not None:
@@ -168,11 +173,13 @@ _CANDIDATE = (
         delivery.c.next_action_at,
         delivery.c.waits_for,
         delivery.c.decision,
+        delivery.c.fence,
         dossier.c.withdrawn_at,
     )
     .join(dossier, dossier.c.id == delivery.c.dossier_id)
     .order_by(delivery.c.id)
 )
+_STILL_OPEN = _CANDIDATE.where(delivery.c.state.in_(_OPEN))
 
 
 def _asked(which: Which) -> Select[Any]:
@@ -190,10 +197,6 @@ def _happened(since: int, until: int) -> ColumnElement[bool]:
     )
     has_failed = and_(delivery.c.state == State.FAILED, given_up.exists())
     return or_(delivery.c.handed_over_at.between(since, until), has_failed)
-
-
-def _open_before(since: int) -> Select[Any]:
-    return _CANDIDATE.where(delivery.c.state.in_(_OPEN), delivery.c.created_at <= since)
 
 
 def _candidates(connection: Connection, query: Select[Any]) -> list[Candidate]:
@@ -216,6 +219,7 @@ def _candidates(connection: Connection, query: Select[Any]) -> list[Candidate]:
             decision=row.decision,
             is_withdrawn=row.withdrawn_at is not None or withdrawals.get(_key(row), 0) > row.versie,
             newest_notice=notices.get(_key(row), 0),
+            fence=row.fence,
         )
         for row in rows
     ]
@@ -253,7 +257,8 @@ def _write(connection: Connection, act: Act, writes: Writes, at: int) -> list[La
     nudge_dossiers(connection, [step.candidate.dossier_id for step in writes.steps], at)
     close_tasks(connection, writes.closures, at)
     add_tasks(connection, writes.tasks)
-    return sorted({step.lane for step in writes.steps})
+    add_events(connection, writes.events)
+    return sorted({*(step.lane for step in writes.steps), *release_next(connection, writes.releases, at)})
 
 
 def _item(act: Act, step: Step) -> Row:

@@ -14,9 +14,11 @@ from sqlalchemy import Connection, bindparam, delete, func, or_, select
 
 from gateway.core.case import Case, Delivery
 from gateway.core.lifecycle import TERMINAL, Happening, State
+from gateway.core.recovery import Gap
 from gateway.ledger.among import among, among_given
 from gateway.ledger.bulk import insert_rows, update_rows, update_various_rows
 from gateway.ledger.deliveries import FIELDS, delivery_of
+from gateway.ledger.gap import gap
 from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.queue import Lane
 from gateway.ledger.schema import attempt, delivery, dossier, message, milestone, nudge, payload, task, transition
@@ -66,8 +68,8 @@ class Writes(Struct):
 
 ViewOf = Callable[[Delivery], bytes]
 """The sealed view of a delivery."""
-Look = Callable[[Sequence[Open], ViewOf], Writes]
-"""Decides about dossiers."""
+Look = Callable[[Sequence[Open], ViewOf, Gap | None], Writes]
+"""Decides about dossiers, with what a restore left unknown."""
 
 
 def nudge_dossiers(connection: Connection, ids: Collection[str], at: int) -> None:
@@ -87,7 +89,7 @@ def look(connection: Connection, now: int, nudged_by: int, limit: int, decide: L
     opened = _open(connection, ids) if ids else []
     if not opened:
         return 0, []
-    writes = decide(opened, lambda one: _view(connection, one))
+    writes = decide(opened, lambda one: _view(connection, one), gap(connection))
     return len(opened), _write(connection, writes, opened)
 
 
@@ -137,10 +139,11 @@ _ALL = (
     .where(among_given(delivery.c.dossier_id, "ids"))
     .order_by(delivery.c.id)
 )
+_HAS_TASK = select(task.c.id).where(task.c.delivery_id == delivery.c.id, task.c.closed_at.is_(None)).exists()
 _MATTERS = _ALL.where(
-    or_(delivery.c.soort != "voortgang", delivery.c.state.not_in([str(state) for state in TERMINAL]))
-).with_for_update()
-"""Those that may still matter: follow-ups that only inform are left out once they are over."""
+    or_(delivery.c.soort != "voortgang", delivery.c.state.not_in([str(state) for state in TERMINAL]), _HAS_TASK)
+).with_for_update(of=delivery)
+"""Those that may still matter: follow-ups that only inform are left out when they are over and without a task."""
 _SAID = select(message.c.dossier_id, message.c.soort, message.c.versie, message.c.received_at).where(
     among_given(message.c.dossier_id, "ids"), message.c.hold_until.is_(None)
 )
@@ -175,7 +178,8 @@ _NEWS = frozenset({"kennisgeving", "voortgang", "verlenging"})
 
 
 def _ends_of_attempts(connection: Connection, ids: Collection[str]) -> tuple[frozenset[str], frozenset[str]]:
-    """Of these deliveries: those with an attempt that has not ended, and those that may have arrived."""
+    """Of these deliveries: those with an attempt that has not ended, and those that may have arrived: an attempt said
+    so, or a backup was put back in which they were open."""
     if not ids:
         return frozenset(), frozenset()
     rows = connection.execute(
@@ -183,7 +187,12 @@ def _ends_of_attempts(connection: Connection, ids: Collection[str]) -> tuple[fro
     ).all()
     under_way = frozenset(row.delivery_id for row in rows if row.outcome is None)
     arrived = frozenset(row.delivery_id for row in rows if row.outcome in ("overgedragen", "onzeker"))
-    return under_way, arrived
+    return under_way, arrived | _put_back(connection, ids)
+
+
+def _put_back(connection: Connection, ids: Collection[str]) -> frozenset[str]:
+    was_put_back = among(transition.c.delivery_id, ids) & (transition.c.happening == Happening.RESTORED)
+    return frozenset(connection.scalars(select(transition.c.delivery_id).where(was_put_back)))
 
 
 def _by_dossier(rows: Iterable[Any]) -> dict[str, list[Any]]:

@@ -8,11 +8,13 @@ from sqlalchemy import Connection, Table, bindparam, delete, func, select
 
 from gateway.core.case import Delivery
 from gateway.core.lifecycle import Happening, State
+from gateway.core.recovery import Gap, put_in_doubt
 from gateway.ledger.acts import end_repeats
 from gateway.ledger.agenda import nudge_dossiers
 from gateway.ledger.among import among
 from gateway.ledger.bulk import insert_rows, update_rows
 from gateway.ledger.deliveries import FIELDS, delivery_of
+from gateway.ledger.gap import gap
 from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.pause_requests import Handled, Key, Requests, handle, known_requests
 from gateway.ledger.pause_requests import identities as request_identities
@@ -41,6 +43,7 @@ class Kept(Struct, frozen=True):
     versie: int
     sender_oin: str
     sealed: bytes
+    received_at: int
     hold_until: int | None = None
     checked: object = None
     """The message itself where it came in this very batch."""
@@ -60,6 +63,8 @@ class Known(Struct):
     """Processed kennisgevingen, by version."""
     held: dict[str, list[Kept]] = field(default_factory=dict)
     requests: Requests = field(default_factory=Requests)
+    gap: Gap | None = None
+    """What a restore left unknown, where a message waits that was there before it."""
 
 
 class Writes(Struct):
@@ -81,6 +86,8 @@ class Writes(Struct):
     """message id → processed out of order, of messages that no longer wait"""
     dropped: list[str] = field(default_factory=list)
     """ids of held messages that were refused after all"""
+    restored: list[tuple[Delivery, str]] = field(default_factory=list)
+    """New deliveries that may have gone out in a time that is lost, as they were made, with the restore that lost it"""
     withdrawn: list[Delivery] = field(default_factory=list)
     """Deliveries that a withdrawal overtook, as they stood"""
     unrepeated: list[str] = field(default_factory=list)
@@ -98,11 +105,15 @@ def accept(
     dossiers: Collection[tuple[str, str]],
     plan: Callable[[Known], tuple[Writes, T]],
     requests: Collection[Key] = (),
+    *,
+    has_waited: bool = False,
 ) -> T:
     """Read what is known of `identities` (source, id), `dossiers` (gemeente, kenmerk) and pause `requests` (gemeente,
-    verzoekkenmerk), plan, write."""
+    verzoekkenmerk), plan, write. `has_waited`: a message of the batch was in the ledger before."""
     known = _read(connection, identities, dossiers)
     known.requests = known_requests(connection, requests)
+    if has_waited or known.held:
+        known.gap = gap(connection)
     writes, answer = plan(known)
     _write(connection, writes)
     return answer
@@ -155,7 +166,7 @@ def _read_history(connection: Connection, known: Known, ids: Sequence[str]) -> N
         known.versions.setdefault(row.dossier_id, {})[row.versie] = row.hash
         if row.sealed is None:
             continue
-        kept = Kept(row.id, row.dossier_id, row.versie, row.sender_oin, row.sealed, row.hold_until)
+        kept = Kept(row.id, row.dossier_id, row.versie, row.sender_oin, row.sealed, row.received_at, row.hold_until)
         (known.notices if row.hold_until is None else known.held).setdefault(row.dossier_id, []).append(kept)
     deliveries = connection.execute(
         select(*FIELDS, delivery.c.dossier_id)
@@ -190,6 +201,7 @@ def _write(connection: Connection, writes: Writes) -> None:
     if writes.released:
         released = [{"id": id_, "hold_until": None, "out_of_order": late} for id_, late in writes.released.items()]
         update_rows(connection, message, ("id",), released)
+    _put_in_doubt(connection, writes)
     _withdraw(connection, writes)
     nudge_dossiers(connection, writes.nudges, writes.at)
     handle(connection, writes.handled)
@@ -197,22 +209,37 @@ def _write(connection: Connection, writes: Writes) -> None:
     add_tasks(connection, writes.tasks)
 
 
+def _put_in_doubt(connection: Connection, writes: Writes) -> None:
+    doubted = [(one, put_in_doubt(one), act) for one, act in writes.restored]
+    changes = [
+        {"id": one.id, "state": after.state, "fence": after.fence, "next_action_at": None, "waits_for": None}
+        for one, after, _ in doubted
+    ]
+    update_rows(connection, delivery, ("id",), changes)
+    insert_rows(
+        connection,
+        transition,
+        [_move(one, Happening.RESTORED, after.state, writes.at, act) for one, after, act in doubted],
+    )
+
+
+def _move(one: Delivery, happening: Happening, after: State, at: int, cause: str | None) -> Row:
+    return {
+        "delivery_id": one.id,
+        "at": at,
+        "happening": happening,
+        "before": one.state,
+        "after": after,
+        "cause": cause,
+    }
+
+
 def _withdraw(connection: Connection, writes: Writes) -> None:
     """After this no attempt starts on them: whoever holds one is refused when it wants to (queue.freeze)."""
     ended = [
         {"id": one.id, "state": State.WITHDRAWN, "next_action_at": None, "waits_for": None} for one in writes.withdrawn
     ]
-    moves = [
-        {
-            "delivery_id": one.id,
-            "at": writes.at,
-            "happening": Happening.WITHDRAWN,
-            "before": one.state,
-            "after": State.WITHDRAWN,
-            "cause": None,
-        }
-        for one in writes.withdrawn
-    ]
+    moves = [_move(one, Happening.WITHDRAWN, State.WITHDRAWN, writes.at, None) for one in writes.withdrawn]
     update_rows(connection, delivery, ("id",), ended)
     insert_rows(connection, transition, moves)
     end_repeats(connection, writes.unrepeated, writes.at)

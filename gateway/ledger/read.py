@@ -98,6 +98,12 @@ def acts_on(connection: Connection, delivery_ids: Collection[str]) -> Rows:
     return connection.execute(chosen.order_by(operator_act.c.id)).all()
 
 
+def dossier_keys(connection: Connection, ids: Collection[str]) -> dict[str, tuple[str, bytes]]:
+    """dossier id → (kenmerk, wrapped data key)"""
+    rows = connection.execute(select(dossier.c.id, dossier.c.kenmerk, dossier.c.key).where(among(dossier.c.id, ids)))
+    return {row.id: (row.kenmerk, row.key) for row in rows}
+
+
 def unknown_creditors(connection: Connection, dossier_ids: Collection[str]) -> Rows:
     """Tasks on creditors of these dossiers that the register did not know, oldest first."""
     unknown = (task.c.soort == TaskKind.CREDITOR_UNKNOWN) & among(task.c.dossier_id, dossier_ids)

@@ -250,7 +250,7 @@ operator_act = Table(
     "operator_act",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("kind", Text, nullable=False),  # herhaling | herstel
+    Column("kind", Text, nullable=False),  # herhaling | herstel | vaststelling
     Column("asked_at", BigInteger, nullable=False),
     Column("asked_by", Text, nullable=False),
     Column("reason", Text, nullable=False),

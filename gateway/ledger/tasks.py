@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct, structs
 from sqlalchemy import Connection, select, update
 
+from gateway.core.lifecycle import State
 from gateway.core.task import GATEWAY, TaskKind, person
 from gateway.core.task import reason as kept_reason
 from gateway.ledger.among import among
@@ -19,6 +20,11 @@ ASSIGNED, CLOSED = "toegewezen", "afgehandeld"
 """`step` of a task_step."""
 
 Rows = Sequence[Any]
+
+
+class LeftInDoubt(Exception):
+    """A task is all that is left of a delivery in doubt: it is closed by what becomes of that delivery, whose id this
+    is."""
 
 
 class Task(Struct, frozen=True):
@@ -132,8 +138,24 @@ def assign(connection: Connection, task_id: str, to: str, actor: str, at: int, r
 
 
 def close(connection: Connection, task_id: str, actor: str, reason: str, at: int) -> bool:
-    """Whether it was open and is now closed: of two who close it, one does. Raises NotKept."""
+    """Whether it was open and is now closed: of two who close it, one does. Raises NotKept, LeftInDoubt."""
+    left = connection.scalar(_LEFT_IN_DOUBT.where(task.c.id == task_id))
+    if left is not None:
+        raise LeftInDoubt(left)
     return _change(connection, {"closed_at": at}, _step(task_id, at, person(actor), CLOSED, kept_reason(reason)))
+
+
+_LEFT_IN_DOUBT = (
+    select(delivery.c.id)
+    .join(task, task.c.delivery_id == delivery.c.id)
+    .where(
+        task.c.soort == TaskKind.RESTORED_UNKNOWN,
+        task.c.closed_at.is_(None),
+        delivery.c.state == State.IN_DOUBT,
+        delivery.c.next_action_at.is_(None),
+        delivery.c.waits_for.is_(None),
+    )
+)
 
 
 def close_tasks(connection: Connection, closures: Sequence[tuple[str, str, str]], at: int) -> None:

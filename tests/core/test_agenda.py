@@ -250,6 +250,10 @@ def test_a_withdrawal_is_told_to_who_may_have_the_notice(
     [
         (notice(), TaskKind.DELAYED, True),
         (notice(**OPEN), TaskKind.DELAYED, False),
+        (notice(), TaskKind.RESTORED_UNKNOWN, True),
+        (notice(state=State.WITHDRAWN), TaskKind.RESTORED_UNKNOWN, True),
+        (notice(**OPEN), TaskKind.RESTORED_UNKNOWN, False),
+        (notice(state=State.DELIVERED, stands=State.IN_DOUBT), TaskKind.RESTORED_UNKNOWN, False),
         (received(), TaskKind.GIVEN_UP, True),
         (notice(state=State.FAILED), TaskKind.GIVEN_UP, False),
         (decided("pauze_ingesteld"), TaskKind.ANSWER_OVERDUE, True),

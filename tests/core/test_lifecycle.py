@@ -24,6 +24,8 @@ BY_TIME_OR_US = frozenset(Happening) - {
     Happening.BOUNCED,
     Happening.REPEATED,
     Happening.RESTORED,
+    Happening.ATTESTED,
+    Happening.ATTESTED_FINAL,
     *STAYS.values(),
 }
 
@@ -108,6 +110,20 @@ def test_putting_back_a_backup_leaves_in_doubt_what_was_open_and_nothing_else(st
     else:
         with pytest.raises(NotAllowed):
             move(state, Happening.RESTORED)
+
+
+@pytest.mark.parametrize("state", sorted(set(State) - {State.WITHDRAWN}))
+@pytest.mark.parametrize(
+    ("happening", "after"), [(Happening.ATTESTED, State.DELIVERED), (Happening.ATTESTED_FINAL, State.CLOSED)]
+)
+def test_the_word_of_a_person_hands_over_what_is_in_doubt_and_nothing_else(
+    state: State, happening: Happening, after: State
+) -> None:
+    if state is State.IN_DOUBT:
+        assert move(state, happening) is after
+    else:
+        with pytest.raises(NotAllowed):
+            move(state, happening)
 
 
 def test_the_named_sets_agree_with_the_table() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from gateway.core.attest import attest, is_hand_over
 from gateway.core.creditor import Creditor, CreditorId, Limit
 from gateway.core.lane import SECOND, Standing, decide
 from gateway.core.lifecycle import SETTLED, STAYS, State
@@ -12,6 +13,8 @@ from gateway.core.outcome import Evidence, HandedOver, Outcome, OwnFault, Proof,
 from gateway.core.recovery import Recovery, recover, recovery_of
 from gateway.core.repeat import PER_SECOND, Candidate, Obstacle, Plan, Reach, counted_left, plan, reach_of
 from gateway.core.retry import Policy
+from gateway.recovery import askable
+from gateway.register import load_channels
 
 NOW = 1_800_000_000 * SECOND
 HORIZON = NOW + 1000 * SECOND
@@ -154,34 +157,76 @@ def test_doubt_stays_doubt_until_the_creditor_could_be_asked(outcome: Outcome) -
     assert decision.next_action_at is not None
 
 
+# -- on the word of a person -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("facts", "after", "handed_over_at"),
+    [
+        ({}, State.DELIVERED, NOW),
+        ({"soort": "herinnering"}, State.DELIVERED, NOW),
+        ({"soort": "voortgang"}, State.CLOSED, NOW),
+        ({"stands": State.CONFIRMED}, State.CONFIRMED, None),
+    ],
+)
+def test_what_a_person_says_is_there_is_handed_over_and_a_repeat_of_it_has_ended(
+    facts: dict[str, Any], after: State, handed_over_at: int | None
+) -> None:
+    (step,) = attest([candidate(state=State.IN_DOUBT, **facts)], NOW).steps
+    assert (step.after, step.changes.get("handed_over_at")) == (after, handed_over_at)
+    assert (step.changes["stands"], step.changes["next_action_at"]) == (None, None)
+    assert is_hand_over(step) is ("stands" not in facts)
+
+
+@pytest.mark.parametrize(
+    ("facts", "obstacle"),
+    [
+        ({"state": State.IN_DOUBT, "is_planned": True}, Obstacle.UNDER_WAY),
+        ({"state": State.WITHDRAWN}, Obstacle.WITHDRAWN),
+        ({"state": State.RETRYING, "is_planned": True}, Obstacle.NOT_IN_DOUBT),
+        ({"state": State.DELIVERED}, Obstacle.NOT_IN_DOUBT),
+        ({"state": State.FAILED}, Obstacle.NOT_IN_DOUBT),
+    ],
+)
+def test_the_word_of_a_person_is_only_for_what_is_left_in_doubt(facts: dict[str, Any], obstacle: Obstacle) -> None:
+    found = attest([candidate(**facts)], NOW)
+    assert (found.steps, [why for _, why in found.left]) == ((), [obstacle])
+
+
 # -- after a restore -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("channel", "send_again", "recovery"),
+    ("channel", "soort", "send_again", "recovery"),
     [
-        ("sftp", False, Recovery.ASKED),
-        ("sftp", True, Recovery.ASKED),
-        ("email", False, Recovery.FOR_A_PERSON),
-        ("email", True, Recovery.SENT_AGAIN),
+        ("sftp", "kennisgeving", False, Recovery.ASKED),
+        ("sftp", "kennisgeving", True, Recovery.ASKED),
+        ("sftp", "voortgang", False, Recovery.ASKED),
+        ("cjib", "kennisgeving", False, Recovery.ASKED),
+        ("cjib", "voortgang", False, Recovery.FOR_A_PERSON),
+        ("cjib", "voortgang", True, Recovery.SENT_AGAIN),
+        ("email", "kennisgeving", False, Recovery.FOR_A_PERSON),
+        ("email", "kennisgeving", True, Recovery.SENT_AGAIN),
+        ("weg", "kennisgeving", False, Recovery.FOR_A_PERSON),
     ],
 )
 def test_who_can_be_asked_is_asked_and_nothing_else_goes_by_itself(
-    channel: str, send_again: bool, recovery: Recovery
+    channel: str, soort: str, send_again: bool, recovery: Recovery
 ) -> None:
-    one = candidate(channel=channel)
-    assert recovery_of(one, frozenset({"sftp"}), send_again=send_again) is recovery
+    one = candidate(channel=channel, soort=soort)
+    assert recovery_of(one, askable(load_channels()), send_again=send_again) is recovery
 
 
 @pytest.mark.parametrize("state", sorted(set(State) - SETTLED))
 def test_all_that_was_open_is_in_doubt_and_what_waits_for_a_person_waits_for_nothing_else(state: State) -> None:
     asked, held = recover(
-        [candidate(state=state, channel="sftp"), candidate(state=state)],
+        [candidate(state=state, channel="sftp"), candidate(state=state, fence=3)],
         NOW,
         HORIZON,
-        frozenset({"sftp"}),
+        lambda channel, _: channel == "sftp",
         send_again=False,
     )
     assert {asked.after, held.after} == {State.IN_DOUBT}
     assert asked.changes["next_action_at"] == NOW
     assert (held.changes["next_action_at"], held.changes["waits_for"]) == (None, None)
+    assert (asked.changes["fence"], held.changes["fence"]) == (1, 4)

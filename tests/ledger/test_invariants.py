@@ -39,6 +39,10 @@ BREACHES = {
         "I10",
         "UPDATE transition SET \"before\" = 'mislukt' WHERE \"after\" = 'afgeleverd'",
     ),
+    "the word of nobody": (
+        "I10",
+        "UPDATE transition SET happening = 'vastgesteld', \"before\" = 'onzeker' WHERE \"after\" = 'afgeleverd'",
+    ),
     "a stale result that moved something": ("I11", "UPDATE attempt SET stale = {true}"),
     "an answer of a stranger": ("I12", "UPDATE evidence SET creditor = 'vreemde'"),
     "an answer told twice": (
