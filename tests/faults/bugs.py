@@ -22,13 +22,15 @@ from gateway.dispatch.preparing import Preparing
 from gateway.http.answers import AnswerPages
 from gateway.http_peer import HttpPeer
 from gateway.ids import uuid7
-from gateway.intake import Arrival, Intake, Read
+from gateway.intake import Accepted, Arrival, Intake, Read, Verdict
 from gateway.ledger import durability, engine, evidence, settle
 from gateway.ledger.queue import Claimed
 from gateway.ledger.settle import Result
 from gateway.log import logger
 
 log = logger(__name__)
+
+A_MOMENT = 0.2
 
 
 def ack_before_commit() -> None:
@@ -58,6 +60,26 @@ def _without_ack(underlay: Any) -> Callable[[], Any]:
         )
 
     return channel
+
+
+def ack_one_too_far() -> None:
+    """The last message of a batch is acknowledged with the others, and committed a moment later."""
+    accept, later = amqp._Session._accept, set[asyncio.Task[Any]]()
+
+    async def accept_all_but_the_last(self: amqp._Session, arrivals: list[Arrival]) -> Sequence[Verdict]:
+        if len(arrivals) == 1:
+            return await accept(self, arrivals)
+        *first, last = arrivals
+
+        async def accept_last() -> None:
+            await asyncio.sleep(A_MOMENT)
+            await accept(self, [last])
+
+        verdicts = await accept(self, first)
+        later.add(asyncio.create_task(accept_last()))
+        return [*verdicts, Accepted("")]
+
+    amqp._Session._accept = accept_all_but_the_last  # type: ignore[method-assign]
 
 
 def synchronous_off() -> None:
@@ -178,6 +200,7 @@ BUGS: Mapping[str, Callable[[], None]] = {
     bug.__name__: bug
     for bug in (
         ack_before_commit,
+        ack_one_too_far,
         synchronous_off,
         no_fencing,
         key_per_attempt,

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from tests.faults import disks, inputs, kills, mix, names, network, outages
+from tests.faults import comeback, disks, inputs, kills, mix, names, network, outages, partitions
 from tests.faults.grounds import Grounds
 from tests.faults.scene import Figures
 
@@ -54,8 +54,8 @@ FAULTS: Mapping[str, Fault] = {
     "F16": Fault("duplicates at two gateways", lambda g, seed, much: inputs.duplicates(g, seed)),
     "F17": Fault("out of order", lambda g, seed, much: inputs.out_of_order(g, seed)),
     "F18": Fault("bodies of 10 MB", lambda g, seed, much: inputs.large(g, seed)),
-    "F19": Fault("partitions", lambda g, seed, much: network.partitions(g, seed)),
-    "F20": Fault("a creditor down for long", lambda g, seed, much: network.creditor_down(g, seed)),
+    "F19": Fault("one gateway cut off", lambda g, seed, much: partitions.partitions(g, seed)),
+    "F20": Fault("a creditor down for long", lambda g, seed, much: comeback.creditor_down(g, seed)),
     "F21": Fault("gateway frozen past its lease", lambda g, seed, much: network.frozen(g, seed)),
     "F24": Fault("two at a time", lambda g, seed, much: mix.mixed(g, seed, much.minutes)),
 }

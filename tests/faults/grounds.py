@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 import aio_pika
@@ -115,14 +115,20 @@ class Grounds:
             for queue in QUEUES:
                 await channel.queue_delete(queue)
 
-    def register(self, by_name: Collection[str] = ()) -> list[dict[str, Any]]:
-        """`w-net` is reached by way of the proxy; `by_name`: webhooks that are reached by a name."""
+    def register(
+        self, by_name: Collection[str] = (), limits: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+    ) -> list[dict[str, Any]]:
+        """`w-net` is reached by way of the proxy; `by_name`: webhooks that are reached by a name, and at one address;
+        `limits`: the `limiet` of creditors."""
         tables: list[dict[str, Any]] = json.loads(json.dumps(self.neighbours.tables))
         for table in tables:
             if table["id"] == "w-net":
                 table["webhook"]["url"] = f"https://127.0.0.1:{self.to_creditor.port}/w-net"
+            if table["id"] in limits:
+                table["limiet"] = dict(limits[table["id"]])
             if table["id"] in by_name:
                 table["webhook"]["url"] = table["webhook"]["url"].replace("127.0.0.1", "localhost")
+                table["netwerken"] = ["127.0.0.1/32"]
         return tables
 
 

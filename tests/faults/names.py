@@ -1,13 +1,15 @@
 """F12: the name of a creditor does not resolve, is not answered, or leads to an address that is not a creditor's.
 
 The gateway gets an `/etc/hosts` and `/etc/resolv.conf` of its own in a mount namespace (root only), with a resolver of
-ours behind them; glibc does the rest, as in life.
+ours behind them; glibc does the rest, as in life. The creditor's entry allows 127.0.0.1 alone, so that WITHIN, where
+somebody does listen, is as forbidden as the metadata service at ELSEWHERE.
 """
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import cast
 
@@ -17,13 +19,30 @@ import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
+from sqlalchemy import Connection, select
 
+from gateway.clock import Clock
+from gateway.ledger import schema
+from tests.faults.gateway import IDLE
 from tests.faults.grounds import Grounds
-from tests.faults.scene import Figures, open_scene
+from tests.faults.scene import Figures, Scene, open_scene
 
 RESOLVER = "127.77.0.53"
-ELSEWHERE = "169.254.169.254"
-MODES = ("nowhere", "silent", "elsewhere")
+ALLOWED, WITHIN, ELSEWHERE = "127.0.0.1", "127.66.6.6", "169.254.169.254"
+MODES: Mapping[str, str] = {
+    "rebinds": "adres_geweigerd",
+    "elsewhere": "adres_geweigerd",
+    "within": "adres_geweigerd",
+    "broken": "dns",
+    "silent": "dns",
+    "nowhere": "dns",
+}
+"""→ the code that an attempt must end with. `nowhere`: NXDOMAIN; `broken`: SERVFAIL; `silent`: no answer; `rebinds`:
+the first answer is right, and from then on the name leads to WITHIN, for the same gateway."""
+SHOWS_WITHIN = 25.0
+"""Seconds until such an attempt is on record; resolved names are kept for ten."""
+APART = IDLE + 0.5
+"""Seconds between two messages, so that no connection is kept and each looks the name up."""
 NAMED = ("w-net",)
 
 
@@ -32,12 +51,17 @@ class NamespaceRefused(Exception):
 
 
 class Resolver(asyncio.DatagramProtocol):
-    """Says of every name what `mode` says: `answers` 127.0.0.1, or one of MODES."""
+    """Says of every name what `mode` says: `answers` ALLOWED, or one of MODES."""
 
     def __init__(self) -> None:
         self.mode = "answers"
         self.asked = 0
+        self.answered = 0
+        """With an address, in this mode."""
         self._transport: asyncio.DatagramTransport | None = None
+
+    def turn(self, mode: str) -> None:
+        self.mode, self.answered = mode, 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)
@@ -53,10 +77,19 @@ class Resolver(asyncio.DatagramProtocol):
         question = query.question[0]
         if self.mode == "nowhere":
             reply.set_rcode(dns.rcode.NXDOMAIN)
+        elif self.mode == "broken":
+            reply.set_rcode(dns.rcode.SERVFAIL)
         elif question.rdtype == dns.rdatatype.A:
-            address = ELSEWHERE if self.mode == "elsewhere" else "127.0.0.1"
-            reply.answer.append(dns.rrset.from_text(question.name, 1, dns.rdataclass.IN, dns.rdatatype.A, address))
+            answer = dns.rrset.from_text(question.name, 1, dns.rdataclass.IN, dns.rdatatype.A, self._address())
+            reply.answer.append(answer)
+            self.answered += 1
         return reply
+
+    def _address(self) -> str:
+        """To live for a second."""
+        if self.mode == "rebinds":
+            return WITHIN if self.answered else ALLOWED
+        return {"elsewhere": ELSEWHERE, "within": WITHIN}.get(self.mode, ALLOWED)
 
 
 @asynccontextmanager
@@ -78,25 +111,66 @@ async def resolver(directory: Path) -> AsyncIterator[Resolver]:
         transport.close()
 
 
-async def astray(grounds: Grounds, seed: int, seconds: float = 3.0) -> list[Figures]:
-    """F12. Deliveries wait for the name to come back, and nothing goes to where it leads meanwhile."""
+@asynccontextmanager
+async def listener(port: int) -> AsyncIterator[list[str]]:
+    """Who stands at WITHIN, at the creditor's port: everybody who came there, by their own address."""
+    came: list[str] = []
+
+    async def note(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.append(str(writer.get_extra_info("peername")))
+        writer.transport.abort()
+
+    server = await asyncio.start_server(note, WITHIN, port)
+    try:
+        yield came
+    finally:
+        server.close()
+
+
+async def astray(grounds: Grounds, seed: int) -> list[Figures]:
+    """F12. Deliveries wait for the name to come back, the attempts say why, and nothing goes to where it leads."""
     if os.getuid() != 0:
         raise NamespaceRefused("not root")
     names = grounds.directory / f"names-{grounds.rounds}"
-    async with (
-        resolver(names) as desk,
-        open_scene(grounds, "F12", "sqlite", seed, names=names, by_name=NAMED) as scene,
-    ):
-        for mode in MODES:
-            desk.mode = mode
-            await scene.gateway.kill()  # so that no connection is left over from before
-            await scene.start()
-            for _ in range(5):
-                scene.send(scene.load.dossier((*NAMED, "w-antwoord"), ()))
-            await asyncio.sleep(seconds)
-            desk.mode = "answers"
-            await scene.handed_over("w-antwoord")
-        scene.figures.notes.append(f"the resolver was asked {desk.asked} times")
-        if not desk.asked:
-            scene.figures.faults.append("the gateway never asked")
+    async with AsyncExitStack() as stack:
+        desk = await stack.enter_async_context(resolver(names))
+        came = await stack.enter_async_context(listener(grounds.to_creditor.port))
+        scene = await stack.enter_async_context(open_scene(grounds, "F12", "sqlite", seed, names=names, by_name=NAMED))
+        for mode, code in MODES.items():
+            await _lead(scene, desk, mode, code)
+        scene.figures.notes.append(f"the resolver was asked {desk.asked} times; {len(came)} came to {WITHIN}")
+        if came:
+            scene.figures.faults.append(f"came to {WITHIN}: {', '.join(came)}")
         return [await scene.end()]
+
+
+async def _lead(scene: Scene, desk: Resolver, mode: str, code: str) -> None:
+    """Until an attempt has ended with `code`; the name is right again afterwards, and all goes out."""
+    desk.turn(mode)
+    await scene.gateway.kill()  # so that no connection is left over, and no answer of the resolver
+    await scene.start()
+    began, asked = Clock().micros(), desk.asked
+    until = time.monotonic() + SHOWS_WITHIN
+    codes: Sequence[str] = ()
+    while code not in codes and time.monotonic() < until:
+        scene.send(scene.load.dossier((*NAMED, "w-antwoord"), ()))
+        await asyncio.sleep(APART if mode == "rebinds" else 0.5)
+        codes = await scene.read(lambda connection: _codes(connection, began))
+    expected = {code, *(["200"] if mode == "rebinds" else [])}
+    if set(codes) != expected:
+        scene.figures.faults.append(f"{mode}: attempts ended with {sorted(codes)}, not with {sorted(expected)}")
+    if desk.asked == asked:
+        scene.figures.faults.append(f"{mode}: the gateway never asked")
+    desk.turn("answers")
+    await scene.handed_over("w-antwoord")
+
+
+def _codes(connection: Connection, since: int) -> Sequence[str]:
+    """With which attempts for NAMED ended that began `since` then (epoch µs)."""
+    attempt, delivery = schema.attempt.c, schema.delivery.c
+    query = select(attempt.code).distinct().where(attempt.started_at >= since, attempt.code.is_not(None))
+    return (
+        connection.execute(query.where(attempt.delivery_id == delivery.id, delivery.creditor.in_(NAMED)))
+        .scalars()
+        .all()
+    )

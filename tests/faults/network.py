@@ -1,17 +1,15 @@
-"""F6, F10, F11, F19, F20, F21: what lies between the gateway and the others."""
+"""F6, F10, F11, F21: what lies between the gateway and the others."""
 
 import asyncio
 import random
 import signal
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 
 from tests.faults.apart import TEMPO, cost_of
 from tests.faults.grounds import Grounds
 from tests.faults.hostile import MODES
 from tests.faults.kills import ENGINES
-from tests.faults.proxy import Proxy
-from tests.faults.scene import Figures, Scene, open_scene
+from tests.faults.scene import Figures, open_scene
 
 
 async def commits_lost(grounds: Grounds, seed: int, dossiers: int = 60, part: float = 0.2) -> list[Figures]:
@@ -48,47 +46,6 @@ async def bad_creditors(
             worst = max(costs, key=lambda mode: costs[mode].sick - costs[mode].well)
             scene.figures.notes.append(f"p95 of a hand-over to others: {costs[worst]} ({worst}, the worst)")
             scene.figures.faults += [f"{mode}: {it}" for mode, it in costs.items() if it.is_too_high]
-            rounds.append(await scene.end())
-    return rounds
-
-
-async def partitions(grounds: Grounds, seed: int, seconds: float = 4.0) -> list[Figures]:
-    """F19. One of two gateways is cut off from the ledger, from the broker, from both, one way and both ways."""
-    async with open_scene(grounds, "F19", "postgresql", seed, proxied=["ledger", "broker"]) as scene:
-        await scene.start(scene.gateways[1])
-        for weather in ({"deaf": True}, {"mute": True}, {"refuses": True}):
-            for proxies in ([grounds.to_ledger], [grounds.to_broker], [grounds.to_ledger, grounds.to_broker]):
-                await _cut_off(scene, proxies, weather, seconds)
-        return [await scene.end()]
-
-
-async def _cut_off(scene: Scene, proxies: Sequence[Proxy], weather: dict[str, bool], seconds: float) -> None:
-    async with AsyncExitStack() as stack:
-        for proxy in proxies:
-            await stack.enter_async_context(proxy.spoiled(**weather))
-            if "refuses" in weather:
-                proxy.cut()
-        for _ in range(4):
-            scene.send(scene.load.dossier())
-            await asyncio.sleep(seconds / 4)
-    for proxy in proxies:
-        proxy.cut()
-    await asyncio.sleep(1)
-
-
-async def creditor_down(grounds: Grounds, seed: int, seconds: float = 12.0) -> list[Figures]:
-    """F20. A creditor is away for long, on a scaled schedule: no storm while it is, none when it is back."""
-    rounds = []
-    for engine in ENGINES:
-        async with open_scene(grounds, "F20", engine, seed) as scene:
-            async with grounds.to_creditor.spoiled(refuses=True):
-                grounds.to_creditor.cut()
-                for _ in range(25):
-                    scene.send(scene.load.dossier(("w-net",), ()))
-                before = grounds.to_creditor.connections
-                await asyncio.sleep(seconds)
-                tried = grounds.to_creditor.connections - before
-            scene.figures.notes.append(f"{tried} connections in {seconds:.0f} s while it was away, 25 deliveries")
             rounds.append(await scene.end())
     return rounds
 

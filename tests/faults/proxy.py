@@ -8,11 +8,13 @@
 | mute | no reply comes |
 | refuses | connections are reset at once |
 | cut_after | the connection is reset after so many bytes of reply |
+| loss | that part of what passes is lost and comes RESENT_AFTER later; lost again, the connection is reset |
 | lost_commits | that part of the COMMITs reaches PostgreSQL, and the connection is reset instead of the answer |
 """
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -20,6 +22,8 @@ from types import TracebackType
 from typing import Any, Self
 
 CHUNK = 65_536
+RESENT_AFTER = 0.2
+"""Seconds; the least that Linux waits before it sends again what was not acknowledged."""
 COMMIT = b"COMMIT;\0"
 AWAY = (OSError, asyncio.IncompleteReadError)
 
@@ -32,6 +36,7 @@ class Weather:
     mute: bool = False
     refuses: bool = False
     cut_after: int = 0
+    loss: float = 0.0
     lost_commits: float = 0.0
 
 
@@ -59,7 +64,10 @@ class Proxy:
     weather: Weather = field(default_factory=Weather)
     links: set[Link] = field(default_factory=set)
     commits_lost: int = 0
-    connections: int = 0
+    came: list[float] = field(default_factory=list)
+    """When each connection was made, refused or not (`time.monotonic`)."""
+    most_at_once: int = 0
+    """Of those that passed."""
     port: int = 0
     _server: asyncio.Server | None = None
 
@@ -90,7 +98,7 @@ class Proxy:
             link.cut()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
+        self.came.append(time.monotonic())
         if self.weather.refuses:
             writer.transport.abort()
             return
@@ -101,6 +109,7 @@ class Proxy:
             return
         link = Link(writer, server)
         self.links.add(link)
+        self.most_at_once = max(self.most_at_once, len(self.links))
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._up(reader, link))
@@ -118,6 +127,7 @@ class Proxy:
             lost = self.weather.lost_commits
             if lost and COMMIT in data and self.chance.random() < lost:
                 link.doomed = True
+            await self._lose()
             link.server.write(data)
             await link.server.drain()
         with suppress(OSError):
@@ -133,8 +143,17 @@ class Proxy:
                 continue
             if weather.latency:
                 await asyncio.sleep(weather.latency)
+            await self._lose()
             await self._reply(data, link)
         raise ConnectionResetError
+
+    async def _lose(self) -> None:
+        """Or not, as it happens; raises ConnectionResetError."""
+        loss = self.weather.loss
+        if loss and self.chance.random() < loss:
+            await asyncio.sleep(RESENT_AFTER)
+            if self.chance.random() < loss:
+                raise ConnectionResetError
 
     async def _reply(self, data: bytes, link: Link) -> None:
         weather = self.weather

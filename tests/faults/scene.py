@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -224,8 +225,13 @@ class Scene:
         ports = (grounds.postgres.port, grounds.to_ledger.port)
         file = Path(urlsplit(self.ledger_url).path[1:])
         on_purpose = kept_on_purpose(grounds.neighbours.tables, grounds.neighbours.email, ports, file)
-        held = {gateway.name: gateway.holds() for gateway in self.gateways if gateway.runs}
-        return [kept_open(held, self.idle, on_purpose), left_lying(grounds.inboxes, self.parts)]
+        held = {gateway.name: self._straight(gateway.holds()) for gateway in self.gateways if gateway.runs}
+        return [kept_open(held, self._straight(self.idle), on_purpose), left_lying(grounds.inboxes, self.parts)]
+
+    def _straight(self, held: Counter[str]) -> Counter[str]:
+        """With the broker by one name, by way of the proxy or not."""
+        proxy, broker = f"to {self.grounds.to_broker.port}", f"to {self.grounds.rabbitmq.port}"
+        return held + Counter({broker: held[proxy]}) - Counter({proxy: held[proxy]})
 
     async def settle_in(self) -> None:
         """Remember how a gateway is that has nothing to do yet: it has opened all that it opens once."""
@@ -310,15 +316,19 @@ async def open_scene(
     *,
     bugs: Sequence[str] = (),
     proxied: Sequence[str] = (),
+    indirect: Sequence[str] = ("a", "b"),
     tempo: Mapping[str, str] | None = None,
     home: Path | None = None,
     names: Path | None = None,
     by_name: Sequence[str] = (),
+    limits: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
     at_birth: Sequence[str] = (),
 ) -> AsyncIterator[Scene]:
     """A gateway that is ready and a sender that listens. Before that it dies once at each of the points `at_birth`, of
-    what it does on an empty ledger only. `proxied`: "ledger", "broker"; `home`: where SQLite is;
-    `names` has the gateway's own hosts and resolv.conf, for the webhooks `by_name`."""
+    what it does on an empty ledger only. `proxied`: "ledger", "broker", which the gateways named in `indirect` reach
+    by way of the proxies; `home`: where SQLite is;
+    `names` has the gateway's own hosts and resolv.conf, for the webhooks `by_name`;
+    `limits` has the `limiet` of creditors."""
     grounds.rounds += 1
     await grounds.sweep()
     directory = grounds.directory / f"{grounds.rounds:04}-{fault}"
@@ -328,8 +338,9 @@ async def open_scene(
     gateways = tuple(Gateway(grounds.nursery, directory, name) for name in ("a", "b"))
     for gateway, port in zip(gateways, grounds.ports, strict=True):
         gateway.names = names
-        gateway.config.write_text(_settings(grounds, url, port, proxied, {**TEMPO, **(tempo or {})}))
-    (directory / "schuldeisers.toml").write_text(register_toml(grounds.register(by_name)))
+        mine = proxied if gateway.name in indirect else ()
+        gateway.config.write_text(_settings(grounds, url, port, mine, {**TEMPO, **(tempo or {})}))
+    (directory / "schuldeisers.toml").write_text(register_toml(grounds.register(by_name, limits)))
     sender = Sender(grounds.rabbitmq.url(SENDER), directory / "confirmed.jsonl")
     load = Load(seed, grounds.rounds)
     figures = Figures(fault, engine)

@@ -39,6 +39,17 @@ async def _killed_before_commit(grounds: Grounds, seed: int) -> list[Figures]:
         return [await scene.end()]
 
 
+async def _acknowledged_together(grounds: Grounds, seed: int) -> list[Figures]:
+    """Some messages are there when the gateway begins to consume, so that they come as one batch."""
+    async with open_scene(grounds, "teeth", "sqlite", seed, bugs=["ack_one_too_far"]) as scene:
+        await scene.gateway.kill()
+        for _ in range(6):
+            scene.send(scene.load.dossier(("w-stil",), ()))
+        await scene.sent()
+        await scene.start()
+        return [await scene.end()]
+
+
 async def _reply_lost(grounds: Grounds, seed: int) -> list[Figures]:
     async with open_scene(grounds, "teeth", "sqlite", seed, bugs=["render_on_retry"]) as scene:
         async with grounds.neighbours.misbehaving("email", "drops_reply"):
@@ -80,6 +91,7 @@ TEETH: Mapping[str, Tooth] = {
     tooth.bug: tooth
     for tooth in (
         Tooth("ack_before_commit", "acknowledged before the commit", frozenset({"I1", "I4"}), _killed_before_commit),
+        Tooth("ack_one_too_far", "acknowledged with those before it", frozenset({"I4"}), _acknowledged_together),
         Tooth(
             "synchronous_off",
             "SQLite does not wait for the disk",
@@ -113,6 +125,7 @@ TEETH: Mapping[str, Tooth] = {
 }
 QUICK = (
     "ack_before_commit",
+    "ack_one_too_far",
     "key_per_attempt",
     "render_on_retry",
     "get_confirms",

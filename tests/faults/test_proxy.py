@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from itertools import chain, repeat
+from random import Random
 from typing import Any
 
 import pytest
 
-from tests.faults.proxy import Proxy
+from tests.faults.proxy import RESENT_AFTER, Proxy
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -53,6 +55,7 @@ async def test_fair_weather_changes_nothing(proxy: Proxy) -> None:
         ({"deaf": True}, TimeoutError),
         ({"mute": True}, TimeoutError),
         ({"refuses": True}, (ConnectionError, asyncio.IncompleteReadError)),
+        ({"loss": 1.0}, (ConnectionError, asyncio.IncompleteReadError)),
         ({"cut_after": 3}, (ConnectionError, asyncio.IncompleteReadError)),
         ({"rate": 5}, TimeoutError),
     ],
@@ -77,3 +80,22 @@ async def test_an_answer_to_commit_is_lost_and_no_other(proxy: Proxy) -> None:
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await said(proxy, b"Q\0\0\0\x0cCOMMIT;\0")
     assert proxy.commits_lost == 1
+
+
+class LostOnce(Random):
+    """The first thing that passes is lost, and nothing after it."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self._draws = chain([0.0], repeat(1.0))
+
+    def random(self) -> float:
+        return next(self._draws)
+
+
+async def test_what_is_lost_once_comes_later_and_nothing_is_left_out(proxy: Proxy) -> None:
+    proxy.chance = LostOnce()
+    async with proxy.spoiled(loss=0.5):
+        began = time.monotonic()
+        assert await said(proxy, b"x" * 100_000, within=10) == b"x" * 100_000
+        assert time.monotonic() - began >= RESENT_AFTER

@@ -17,6 +17,7 @@ from gateway.invariants import Circumstances, Finding, verify
 from gateway.ledger import schema
 from tests.faults.creditors import CJIB
 from tests.faults.sightings import CANARY, Reply, Sighting
+from tests.faults.trace import acknowledged_too_soon
 
 OPEN = (State.QUEUED, State.BUSY, State.RETRYING, State.IN_DOUBT)
 
@@ -111,18 +112,7 @@ def _as_addressed(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
 
 
 def _acknowledged_after_commit(_: Books, witness: Witness) -> tuple[int, Iterable[str]]:
-    """Per process: between two acknowledgements lies a commit."""
-    acks, committed, broken = 0, set[str](), []
-    for line in witness.trace:
-        what, pid = line.split()
-        if what == "commit":
-            committed.add(pid)
-            continue
-        acks += 1
-        if pid not in committed:
-            broken.append(f"process {pid}, ack {acks}")
-        committed.discard(pid)
-    return acks, broken
+    return acknowledged_too_soon(witness.trace)
 
 
 def _seen_what_was_sent(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
