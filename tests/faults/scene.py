@@ -43,6 +43,8 @@ POLICY = Policy(0.2, 1.0)
 QUIET_WITHIN = 90.0
 RED_WITHIN = 8.0
 """With a seeded bug it may never become quiet."""
+STANDS_STILL = 6.0
+"""Seconds for which a gateway that is stopped stands still at most."""
 LOOK = 0.15
 DIES_WITHIN = 8.0
 SETTLED_AFTER = 3
@@ -274,6 +276,7 @@ class Scene:
             logs=b"".join(one.log.read_bytes() for one in self.gateways),
             secrets=SECRETS,
             parked=await self._left(),
+            still=STANDS_STILL if self.figures.kills.get("stopped") else 0.0,
         )
         figures = self.figures
         figures.findings = judge(books, witness)

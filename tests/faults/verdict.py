@@ -17,6 +17,7 @@ from gateway.invariants import Circumstances, Finding, verify
 from gateway.ledger import schema
 from tests.faults.creditors import CJIB
 from tests.faults.sightings import CANARY, Reply, Sighting
+from tests.faults.withdrawals import begun, begun_too_late
 
 OPEN = (State.QUEUED, State.BUSY, State.RETRYING, State.IN_DOUBT)
 
@@ -33,6 +34,8 @@ class Books(Struct, frozen=True):
     outbox: Mapping[str, str]
     dossiers: Mapping[str, str]
     """dossier id → dossierkenmerk"""
+    withdrawn: Mapping[str, int]
+    """delivery id → when a withdrawal overtook it (epoch µs)"""
 
 
 def read_books(connection: Connection, circumstances: Circumstances) -> Books:
@@ -62,7 +65,12 @@ def read_books(connection: Connection, circumstances: Circumstances) -> Books:
         frozenset(read(select(schema.refusal.c.event_id)).scalars()),
         {row.id: row.name for row in read(select(outbox.id, outbox.name))},
         {row.id: row.kenmerk for row in read(select(dossier.id, dossier.kenmerk))},
+        {row.delivery_id: row.at for row in read(_WITHDRAWN)},
     )
+
+
+_STEP = schema.transition.c
+_WITHDRAWN = select(_STEP.delivery_id, _STEP.at).where(_STEP.after == State.WITHDRAWN, _STEP.before != State.WITHDRAWN)
 
 
 class Witness(Struct, frozen=True):
@@ -77,6 +85,8 @@ class Witness(Struct, frozen=True):
     logs: bytes
     secrets: tuple[bytes, ...]
     parked: int = 0
+    still: float = 0.0
+    """Seconds for which a gateway was stopped at most."""
 
 
 Check = Callable[[Books, Witness], tuple[int, Iterable[str]]]
@@ -184,6 +194,10 @@ def _strange_canaries(books: Books, witness: Witness) -> Iterator[str]:
             yield f"{one.delivery} (geen kanarie)"
 
 
+def _none_begun_after_withdrawal(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
+    return begun_too_late(books.withdrawn, begun(witness.logs), witness.seen, witness.still)
+
+
 def _answers_kept(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
     """What the gateway told a creditor that it had taken is on record."""
     kept = {(one.delivery_id, one.creditor) for one in books.evidence}
@@ -243,6 +257,7 @@ CHECKS: tuple[tuple[str, str, Check], ...] = (
     ("I6", "gezien is wat bevroren was", _same_bytes),
     ("I7", "voor het eerst gezien op volgorde", _in_order),
     ("I8", "niemand ziet iets van een ander", _nobody_elses),
+    ("I9", "geen poging begint na de intrekking", _none_begun_after_withdrawal),
     ("I12", "een aangenomen antwoord is vastgelegd", _answers_kept),
     ("I14", "elk besluit is door de schuldeiser genomen", _answers_given),
     ("I15", "de afzender kreeg elke gebeurtenis, en geen andere", _all_told),
