@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from tests.faults import disks, inputs, kills, mix, names, network, outages
+from tests.faults import delays, disks, inputs, kills, mix, names, network, outages
 from tests.faults.grounds import Grounds
 from tests.faults.scene import Figures
 
@@ -56,6 +56,7 @@ FAULTS: Mapping[str, Fault] = {
     "F18": Fault("bodies of 10 MB", lambda g, seed, much: inputs.large(g, seed)),
     "F19": Fault("partitions", lambda g, seed, much: network.partitions(g, seed)),
     "F20": Fault("a creditor down for long", lambda g, seed, much: network.creditor_down(g, seed)),
+    "F20B": Fault("a creditor down beyond four hours, scaled", lambda g, seed, much: delays.reported(g, seed)),
     "F21": Fault("gateway frozen past its lease", lambda g, seed, much: network.frozen(g, seed)),
     "F24": Fault("two at a time", lambda g, seed, much: mix.mixed(g, seed, much.minutes)),
 }
@@ -78,7 +79,7 @@ async def carry_out(
     gets all rounds so far after each."""
     rounds: list[Figures] = []
     for name in names:
-        tell(f"{name:<4}{FAULTS[name].title} (seed {seed})")
+        tell(f"{name:<5}{FAULTS[name].title} (seed {seed})")
         began = time.monotonic()
         found = await _one(grounds, name, seed, effort)
         rounds += found
