@@ -152,8 +152,8 @@ class Testimony:
         row = self._inbound_row(subject, inbound, inbound.kind, answer, at)
         if inbound.kind == "human":
             return Record(row, tasks=(self._task(TaskKind.ANSWER_BY_PERSON, subject, at),))
-        if inbound.kind == "bounce":
-            return self._bounce(subject, row, channels, at)
+        if inbound.kind == "bounce":  # what was withdrawn goes nowhere any more
+            return self._bounce(subject, row, () if subject.is_withdrawn else channels, at)
         effect = (
             receipt_effect(subject.state, subject.proof)
             if answer is None

@@ -270,8 +270,8 @@ class Intake:
         raise LedgerAway("te druk")
 
     def _tell(self, planner: Planner) -> None:
-        if planner.writes.withdrawn:
-            self._on_withdrawn({one.id for one in planner.writes.withdrawn})
+        if gone := {one.id for one in planner.writes.withdrawn}.union(planner.writes.unrepeated):
+            self._on_withdrawn(gone)
         self._on_deliveries(planner.lanes)
         self._on_events()
         if planner.holds or planner.writes.nudges:

@@ -5,6 +5,7 @@ from pathlib import Path
 from gateway.cli.ledger import ledger_to_read, run, settings
 from gateway.cli.output import say, say_json
 from gateway.clock import Clock
+from gateway.config import Config
 from gateway.invariants import Circumstances, Finding, verify
 
 NAMED_AT_MOST = 10
@@ -24,7 +25,13 @@ def check_ledger(config: Path, *, as_json: bool) -> int:
 async def _verify(path: Path) -> list[Finding]:
     config = settings(path)
     async with ledger_to_read(config) as ledger:
-        return await ledger.run(verify, Circumstances(Clock().micros(), config.tempo.policy))
+        return await ledger.run(verify, circumstances(path, config))
+
+
+def circumstances(path: Path, config: Config) -> Circumstances:
+    """What a gateway did that began before its settings were written is not held against these settings."""
+    written = path.stat().st_mtime_ns // 1000
+    return Circumstances(Clock().micros(), config.tempo.policy, settings_from=written)
 
 
 def _record(finding: Finding) -> dict[str, object]:

@@ -137,7 +137,7 @@ class Dispatch:
         self._due.plan([lane], at)
 
     def withdraw(self, ids: Collection[str]) -> None:
-        """These deliveries were withdrawn: those that wait in a line here are not started any more."""
+        """These were withdrawn, or are sent again no more: what waits of them in a line here is not started."""
         self._in_hand.withdraw(ids)
 
     def limits_changed(self) -> None:

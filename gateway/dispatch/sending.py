@@ -119,12 +119,13 @@ class Sending:
             self.pump(lane)
 
     async def _is_still_ours(self, ready: Ready) -> bool:
-        """What waited long in its line may have been withdrawn by way of another gateway."""
-        if self._ledger.embedded or self._clock.micros() - ready.frozen_at < LOOK_AGAIN_AFTER:
+        """What waited long in its line may have been withdrawn by way of another gateway, or answered meanwhile. Where
+        the ledger cannot say, it is left to its lease: what it came to could not be put on record either."""
+        if self._clock.micros() - ready.frozen_at < LOOK_AGAIN_AFTER:
             return True
         claimed = ready.claimed
         held = await unless_away(self._ledger, queue.still_held, claimed.id, claimed.fence)
-        return held is not False
+        return held is True
 
     async def _told_attempt(self, lane: Lane, ready: Ready) -> Outcome:
         began = self._clock.micros()

@@ -4,6 +4,7 @@
 |---|---|
 | I2 | a message has one delivery per addressee, and a first kennisgeving has at least one, or a task |
 | I3 | a delivery is terminal, due, waits for another one, awaits an answer under its dossier's agenda, or has a task |
+| I3 | one that failed is or was a task |
 | I6 | attempts on one channel sent the same bytes |
 | I9 | no attempt starts after the withdrawal is committed |
 | I10 | changes of state follow the table and each other; only evidence leaves a terminal state, nothing `ingetrokken`;
@@ -13,8 +14,8 @@
 | I13 | as many decisions on record as events about them |
 | I14 | `bevestigd` and `geweigerd` rest on a decision of the creditor |
 | I15 | every change of state that the contract names has its event, once |
-| I16 | what is not handed over after 4 hours has been reported |
-| I17 | attempts keep to the schedule |
+| I16 | what is not, or was not, handed over within 4 hours has been reported |
+| I17 | attempts keep to the schedule, in time and in number, and none begins on a lane that is dead |
 | I23 | no claim outlives its lease, no change is left unlooked at |
 | I24 | what is past its horizon has ended, and so has everything when all is quiet |
 
@@ -26,7 +27,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from gateway.invariants import answers, attempts, deliveries, events, rest, states
+from gateway.invariants import answers, attempts, deliveries, events, pacing, rest, states
 from gateway.invariants.finding import Circumstances, Finding
 
 __all__ = ["CHECKS", "Circumstances", "Finding", "verify"]
@@ -34,6 +35,7 @@ __all__ = ["CHECKS", "Circumstances", "Finding", "verify"]
 CHECKS: tuple[Callable[[Connection, Circumstances], Finding], ...] = (
     deliveries.one_each,
     deliveries.none_lost,
+    deliveries.failed_for_a_person,
     attempts.same_bytes,
     states.none_after_withdrawal,
     states.by_the_table,
@@ -48,8 +50,14 @@ CHECKS: tuple[Callable[[Connection, Circumstances], Finding], ...] = (
     events.for_messages,
     events.for_hand_overs,
     events.for_ends,
+    events.for_receipts,
+    events.for_the_clock,
+    events.for_refusals,
+    events.for_pause_requests,
     deliveries.reported_late,
-    attempts.paced,
+    pacing.paced,
+    pacing.bounded,
+    pacing.none_while_dead,
     rest.no_claim_forgotten,
     rest.no_nudge_forgotten,
     deliveries.ended,

@@ -2,10 +2,11 @@
 
 from sqlalchemy import Connection
 
+from gateway.core.lane import SECOND
 from gateway.core.lifecycle import AWAITING_ANSWER, SETTLED, TERMINAL
+from gateway.core.task import TaskKind
 from gateway.invariants.finding import Circumstances, Finding, look, quoted
 
-REPORTED_WITHIN = 4 * 3600 + 5 * 60.0
 GRACE = 3600.0
 """Seconds after the horizon in which the last attempt ends."""
 
@@ -26,10 +27,22 @@ UNION ALL SELECT message.id FROM message
 WHERE soort = 'kennisgeving' AND versie = 1 AND hold_until IS NULL
 AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.message_id = message.id)
 AND NOT EXISTS (SELECT 1 FROM task WHERE task.dossier_id = message.dossier_id)"""
+_GIVEN_UP = (TaskKind.GIVEN_UP, TaskKind.REFUSED_BY_CHANNEL, TaskKind.BOUNCED, TaskKind.CHANNEL_CLOSED)
+_NOBODYS = f"""
+SELECT id FROM delivery WHERE state = 'mislukt'
+AND NOT EXISTS (SELECT 1 FROM task WHERE task.delivery_id = delivery.id AND soort IN ({quoted(_GIVEN_UP)})
+    AND (closed_at IS NULL OR closed_at >= coalesce((SELECT max(at) FROM transition
+        WHERE transition.delivery_id = delivery.id AND "after" = 'mislukt' AND "before" <> 'mislukt'), 0)))
+"""  # noqa: S608
+_REPORTED = """EXISTS (SELECT 1 FROM milestone WHERE milestone.dossier_id = delivery.dossier_id
+    AND name = 'bezorging-vertraagd' AND subject = delivery.id)"""
 _UNREPORTED = f"""
 SELECT id FROM delivery WHERE coalesce(stands, state) NOT IN ({quoted(SETTLED)}) AND created_at < :late
-AND NOT EXISTS (SELECT 1 FROM milestone WHERE milestone.dossier_id = delivery.dossier_id
-    AND name = 'bezorging-vertraagd' AND subject = delivery.id)"""  # noqa: S608
+AND NOT {_REPORTED}
+UNION ALL SELECT id FROM delivery WHERE created_at < :late AND NOT {_REPORTED}
+AND created_at + :within < (SELECT min(at) FROM transition
+    WHERE transition.delivery_id = delivery.id AND "after" IN ({quoted(SETTLED)}))"""  # noqa: S608
+"""What is still under way, and what was so for too long before it settled."""
 _OPEN = f"""
 SELECT id FROM delivery
 WHERE coalesce(stands, state) NOT IN ({quoted(SETTLED)}) AND (give_up_at < :ended OR :at_rest = 1)
@@ -45,10 +58,17 @@ def none_lost(connection: Connection, _: Circumstances) -> Finding:
     return look(connection, "I3", "naar elke bezorging wordt nog omgekeken", "delivery", lost)
 
 
+def failed_for_a_person(connection: Connection, _: Circumstances) -> Finding:
+    """A task that a person closed since was one."""
+    what = "wat mislukte, is een taak of was het"
+    return look(connection, "I3", what, "delivery WHERE state = 'mislukt'", _NOBODYS)
+
+
 def reported_late(connection: Connection, circumstances: Circumstances) -> Finding:
-    late = circumstances.ago(REPORTED_WITHIN)
-    what = "wat na 4 uur niet bezorgd is, is gemeld"
-    return look(connection, "I16", what, "delivery WHERE created_at < :late", _UNREPORTED, late=late)
+    within = int(circumstances.reported_within * SECOND)
+    late = circumstances.now - within
+    what = "wat na 4 uur niet bezorgd is of was, is gemeld"
+    return look(connection, "I16", what, "delivery WHERE created_at < :late", _UNREPORTED, late=late, within=within)
 
 
 def ended(connection: Connection, circumstances: Circumstances) -> Finding:

@@ -2,19 +2,28 @@
 
 from collections.abc import Iterable
 
-from msgspec import Struct
+from msgspec import Struct, field
 from sqlalchemy import Connection, text
 
+from gateway.core import lane
 from gateway.core.lane import SECOND
 from gateway.core.retry import Policy
 
 
 class Circumstances(Struct, frozen=True):
-    """What a check must know besides the ledger. `now` in epoch µs; `at_rest`: nothing is under way any more."""
+    """What a check must know besides the ledger. `now` in epoch µs; `at_rest`: nothing is under way any more.
+
+    `policy` is in force since `settings_from` (epoch µs): what a gateway did that began before it is not held against
+    it. `own_fault_pause`: seconds that a lane rests after a fault of ours; `reported_within`: seconds within which what
+    is not handed over is reported as delayed.
+    """
 
     now: int
     policy: Policy
     at_rest: bool = False
+    settings_from: int = 0
+    own_fault_pause: float = field(default_factory=lambda: lane.OWN_FAULT_PAUSE)
+    reported_within: float = 4 * 3600 + 5 * 60.0
 
     def ago(self, seconds: float) -> int:
         return self.now - int(seconds * SECOND)

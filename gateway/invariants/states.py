@@ -14,7 +14,16 @@ _CLAIMABLE = quoted(CLAIMABLE)
 _AFTER_WITHDRAWAL = f"""
 SELECT attempt.delivery_id FROM transition JOIN attempt ON attempt.delivery_id = transition.delivery_id
 WHERE "after" = 'ingetrokken' AND "before" <> 'ingetrokken'
-AND started_at > at + CASE WHEN "before" = 'bezig' THEN {MEETING} ELSE 0 END"""  # noqa: S608
+AND started_at > at + CASE WHEN "before" = 'bezig' THEN {MEETING} ELSE 0 END
+UNION ALL SELECT delivery.id FROM attempt JOIN delivery ON delivery.id = attempt.delivery_id
+JOIN dossier ON dossier.id = delivery.dossier_id
+WHERE delivery.soort <> 'intrekking' AND started_at > withdrawn_at + {MEETING}
+UNION ALL SELECT delivery.id FROM delivery AS withdrawal JOIN delivery ON delivery.dossier_id = withdrawal.dossier_id
+AND delivery.creditor = withdrawal.creditor AND delivery.versie < withdrawal.versie
+AND coalesce(delivery.agent_for, '') = coalesce(withdrawal.agent_for, '')
+JOIN attempt ON attempt.delivery_id = delivery.id
+WHERE withdrawal.soort = 'intrekking' AND started_at > withdrawal.created_at + {MEETING}"""  # noqa: S608
+"""Of what the withdrawal overtook; and of what the creditor had, which is sent again no more, for whatever reason."""
 _GAPS = f"""
 SELECT delivery_id FROM (
     SELECT delivery_id, "before", lag("after") OVER (PARTITION BY delivery_id ORDER BY nr) AS former FROM transition

@@ -40,6 +40,8 @@ class Subject(Struct, frozen=True):
     decision: str | None
     received_at: int | None
     answered_at: int | None
+    is_withdrawn: bool
+    """It is not to be offered any more."""
 
 
 class Record(Struct, frozen=True):
@@ -58,7 +60,7 @@ class Record(Struct, frozen=True):
 
 def _subject(row: Any) -> Subject:
     fields = {name: getattr(row, name) for name in Subject.__struct_fields__}
-    return Subject(**{**fields, "state": State(row.stands or row.state)})
+    return Subject(**{**fields, "state": State(row.stands or row.state), "is_withdrawn": bool(row.is_withdrawn)})
 
 
 class Callback(Struct, frozen=True):
@@ -114,8 +116,21 @@ def record(
     return "recorded", lanes
 
 
+_WITHDRAWAL = delivery.alias("withdrawal")
+_IS_WITHDRAWN = (
+    select(_WITHDRAWAL.c.id)
+    .where(
+        _WITHDRAWAL.c.dossier_id == delivery.c.dossier_id,
+        _WITHDRAWAL.c.creditor == delivery.c.creditor,
+        func.coalesce(_WITHDRAWAL.c.agent_for, "") == func.coalesce(delivery.c.agent_for, ""),
+        _WITHDRAWAL.c.soort == "intrekking",
+        _WITHDRAWAL.c.versie > delivery.c.versie,
+    )
+    .correlate(delivery)
+    .exists()
+)
 _SUBJECT = (
-    select(delivery, dossier.c.key, dossier.c.gemeente, dossier.c.kenmerk)
+    select(delivery, dossier.c.key, dossier.c.gemeente, dossier.c.kenmerk, _IS_WITHDRAWN.label("is_withdrawn"))
     .join(dossier, dossier.c.id == delivery.c.dossier_id)
     .where(delivery.c.id == bindparam("delivery_id"))
     .with_for_update(of=delivery)

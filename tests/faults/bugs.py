@@ -18,7 +18,10 @@ from adapters.sftp.adapter import SftpLink
 from adapters.webhook.adapter import WebhookLink
 from gateway import amqp, topology
 from gateway.contract import DeliveryId, Inbound, Outcome, Parcel
+from gateway.dispatch.in_hand import InHand
 from gateway.dispatch.preparing import Preparing
+from gateway.dispatch.rendering import Ready
+from gateway.dispatch.sending import Sending
 from gateway.http.answers import AnswerPages
 from gateway.http_peer import HttpPeer
 from gateway.ids import uuid7
@@ -184,6 +187,16 @@ def no_dead_letters() -> None:
     topology.Topology.intake_arguments = property(lambda _: arguments)  # type: ignore[assignment,method-assign]
 
 
+def withdrawals_unheard() -> None:
+    """What waits in its lane's line goes, whatever became of it meanwhile."""
+
+    async def never_look(self: Sending, ready: Ready) -> bool:
+        return True
+
+    InHand.withdraw = lambda self, ids: None  # type: ignore[method-assign]
+    Sending._is_still_ours = never_look  # type: ignore[method-assign]
+
+
 def bsn_in_log() -> None:
     read = Intake._read
 
@@ -209,6 +222,7 @@ BUGS: Mapping[str, Callable[[], None]] = {
         render_on_retry,
         get_confirms,
         no_dead_letters,
+        withdrawals_unheard,
         bsn_in_log,
     )
 }

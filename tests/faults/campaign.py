@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from tests.faults import comeback, disks, inputs, kills, mix, names, network, outages, partitions
+from tests.faults import comeback, delays, disks, inputs, kills, mix, names, network, outages, partitions
 from tests.faults.grounds import Grounds
 from tests.faults.scene import Figures
 
@@ -35,6 +35,10 @@ class Fault(NamedTuple):
     run: Run
 
 
+async def _down_for_long(grounds: Grounds, seed: int, _: Effort) -> list[Figures]:
+    return [*await comeback.creditor_down(grounds, seed), *await delays.reported(grounds, seed)]
+
+
 FAULTS: Mapping[str, Fault] = {
     "F1": Fault("gateway killed anywhere", lambda g, seed, much: kills.anywhere(g, seed, much.kills)),
     "F2": Fault("killed between send and record", lambda g, seed, much: kills.between_send_and_record(g, seed)),
@@ -55,7 +59,7 @@ FAULTS: Mapping[str, Fault] = {
     "F17": Fault("out of order", lambda g, seed, much: inputs.out_of_order(g, seed)),
     "F18": Fault("bodies of 10 MB", lambda g, seed, much: inputs.large(g, seed)),
     "F19": Fault("one gateway cut off", lambda g, seed, much: partitions.partitions(g, seed)),
-    "F20": Fault("a creditor down for long", lambda g, seed, much: comeback.creditor_down(g, seed)),
+    "F20": Fault("a creditor down for long", _down_for_long),
     "F21": Fault("gateway frozen past its lease", lambda g, seed, much: network.frozen(g, seed)),
     "F24": Fault("two at a time", lambda g, seed, much: mix.mixed(g, seed, much.minutes)),
 }
@@ -78,7 +82,7 @@ async def carry_out(
     gets all rounds so far after each."""
     rounds: list[Figures] = []
     for name in names:
-        tell(f"{name:<4}{FAULTS[name].title} (seed {seed})")
+        tell(f"{name:<5}{FAULTS[name].title} (seed {seed})")
         began = time.monotonic()
         found = await _one(grounds, name, seed, effort)
         rounds += found

@@ -36,8 +36,11 @@ EMAIL = {"m-pagina": "answers", "m-scanner": "not"}
 """`m-scanner` has a mail scanner that follows every link, and nobody who answers."""
 HOSTILE = "w-vijand"
 NAMES = (*WEBHOOKS, *SFTP, *CJIB, *EMAIL, HOSTILE)
+AGENT = "w-namens"
+AGENTS = {"w-terug": (AGENT,)}
+"""Who is told as well; it never answers, and no message names it."""
 CHANNEL = {
-    **dict.fromkeys([*WEBHOOKS, HOSTILE], "webhook"),
+    **dict.fromkeys([*WEBHOOKS, HOSTILE, AGENT], "webhook"),
     **dict.fromkeys(SFTP, "sftp"),
     **dict.fromkeys(CJIB, "cjib"),
     **dict.fromkeys(EMAIL, "email"),
@@ -134,6 +137,7 @@ class Creditors:
             **{name: self.cjib.add(name, self._pki.gateway, self._cases(name)) for name in CJIB},
             **{name: self.email.add(name, cast(Any, way), self._said(name)) for name, way in EMAIL.items()},
             HOSTILE: self.hostile.add(self._homes["webhook"]),
+            AGENT: self.webhook.add(AGENT, "not"),
         }
         return [self._entry(name, CHANNEL[name], endpoint) for name, endpoint in endpoints.items()]
 
@@ -141,8 +145,9 @@ class Creditors:
         return {
             "id": name,
             "naam": f"Schuldeiser {name} B.V.",
-            "oin": f"00000099{900_000 + NAMES.index(name):09}000",
+            "oin": f"00000099{900_000 + (*NAMES, AGENT).index(name):09}000",
             "kanalen": [channel],
+            "vertegenwoordigers": list(AGENTS.get(name, ())),
             "netwerken": ["127.0.0.0/8"],
             "ca": f"file:{self._ca}",
             channel: endpoint,

@@ -72,6 +72,8 @@ class Gateway:
         """Somebody is about to start it."""
         self.names: Path | None = None
         """Directory of the hosts and resolv.conf that it is to read."""
+        self.late_after = 0.0
+        """Seconds in the place of four hours."""
         self._pid = 0
         self._log_from = 0
         self._born = 0.0
@@ -85,7 +87,8 @@ class Gateway:
         for path in (self.note, self._code):
             path.unlink(missing_ok=True)
         config, log, note, code, trace = map(str, (self.config, self.log, self.note, self._code, self.trace))
-        order = Order(config, log, note, code, trace, point, hit, tuple(bugs), str(self.names or ""), tuple(command))
+        order = Order(config, log, note, code, trace, point, hit, tuple(bugs), str(self.names or ""), tuple(command),
+                      self.late_after)  # fmt: skip
         self._log_from = self.log.stat().st_size
         self._pid = pid = await self._nursery.bear(order)
         self._dead = asyncio.Event()

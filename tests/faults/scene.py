@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
+from msgspec import structs
 from sqlalchemy import Connection, func, select
 
 from gateway.clock import Clock
@@ -21,6 +22,7 @@ from gateway.invariants import Circumstances, Finding
 from gateway.ledger import schema
 from gateway.ledger.engine import Ledger, LedgerAway
 from gateway.sandbox.register import register_toml, to_toml
+from tests.faults.gateway import OWN_FAULT_PAUSE
 from tests.faults.grounds import Grounds
 from tests.faults.holdings import CLOSED_WITHIN, kept_on_purpose, kept_open, left_lying, parts
 from tests.faults.load import SECRETS, Load
@@ -44,6 +46,10 @@ POLICY = Policy(0.2, 1.0)
 QUIET_WITHIN = 90.0
 RED_WITHIN = 8.0
 """With a seeded bug it may never become quiet."""
+STANDS_STILL = 6.0
+"""Seconds for which a gateway that is stopped stands still at most."""
+REPORTED_AFTER = 4.0
+"""Seconds in the place of five minutes: between the moment from which a delay is to be reported and the report."""
 LOOK = 0.15
 DIES_WITHIN = 8.0
 SETTLED_AFTER = 3
@@ -267,19 +273,21 @@ class Scene:
 
     async def _judge(self) -> None:
         seen, replies = self.grounds.neighbours.since(self.offset)
-        at_rest = Circumstances(Clock().micros(), POLICY, at_rest=True)
+        at_rest = self._circumstances()
         books = await self.read(lambda connection: read_books(connection, at_rest))
         mine = [one for one in seen if one.delivery in books.deliveries or one.at >= self._began]
         witness = Witness(
             confirmed=self.sender.confirmed.keys() - self.counted_out,
             addressed=self.load.addressed,
-            events=self.sender.events.keys(),
+            events=self.sender.events,
             seen=mine,
             replies=replies,
             trace=[line for one in self.gateways for line in one.trace.read_text().splitlines()],
             logs=b"".join(one.log.read_bytes() for one in self.gateways),
             secrets=SECRETS,
             parked=await self._left(),
+            commits_lost=self.grounds.to_ledger.commits_lost - self.commits_lost_before,
+            still=STANDS_STILL if self.figures.kills.get("stopped") else 0.0,
         )
         figures = self.figures
         figures.findings = judge(books, witness)
@@ -287,6 +295,14 @@ class Scene:
         figures.events = len(books.outbox)
         figures.losses = sum(len(one.broken) for one in figures.findings if one.invariant in ("I1", "I3"))
         _count_sightings(figures, mine)
+
+    commits_lost_before: int = 0
+    """By the proxy, before the round."""
+
+    def _circumstances(self) -> Circumstances:
+        at_rest = Circumstances(Clock().micros(), POLICY, at_rest=True, own_fault_pause=OWN_FAULT_PAUSE)
+        late = self.gateway.late_after
+        return structs.replace(at_rest, reported_within=late + REPORTED_AFTER) if late else at_rest
 
     _began: int = field(default_factory=lambda: Clock().micros())
 
@@ -323,12 +339,14 @@ async def open_scene(
     by_name: Sequence[str] = (),
     limits: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
     at_birth: Sequence[str] = (),
+    late_after: float = 0.0,
 ) -> AsyncIterator[Scene]:
     """A gateway that is ready and a sender that listens. Before that it dies once at each of the points `at_birth`, of
     what it does on an empty ledger only. `proxied`: "ledger", "broker", which the gateways named in `indirect` reach
     by way of the proxies; `home`: where SQLite is;
     `names` has the gateway's own hosts and resolv.conf, for the webhooks `by_name`;
-    `limits` has the `limiet` of creditors."""
+    `limits` has the `limiet` of creditors; `late_after`: seconds in the place of the four hours after which what is not
+    handed over is reported."""
     grounds.rounds += 1
     await grounds.sweep()
     directory = grounds.directory / f"{grounds.rounds:04}-{fault}"
@@ -337,7 +355,7 @@ async def open_scene(
     ledger = Ledger(url)
     gateways = tuple(Gateway(grounds.nursery, directory, name) for name in ("a", "b"))
     for gateway, port in zip(gateways, grounds.ports, strict=True):
-        gateway.names = names
+        gateway.names, gateway.late_after = names, late_after
         mine = proxied if gateway.name in indirect else ()
         gateway.config.write_text(_settings(grounds, url, port, mine, {**TEMPO, **(tempo or {})}))
     (directory / "schuldeisers.toml").write_text(register_toml(grounds.register(by_name, limits)))
@@ -346,6 +364,7 @@ async def open_scene(
     figures = Figures(fault, engine)
     scene = Scene(grounds, directory, url, ledger, load, sender, (gateways[0], gateways[1]), figures,
                   grounds.neighbours.written, tuple(bugs))  # fmt: skip
+    scene.commits_lost_before = grounds.to_ledger.commits_lost
     if bugs:
         scene.quiet_within = RED_WITHIN
     try:

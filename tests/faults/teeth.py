@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
+from sqlalchemy import Connection, select
+
+from gateway.ledger import schema
 from tests.faults import disks, network, outages
 from tests.faults.grounds import Grounds
 from tests.faults.scene import Figures, open_scene
@@ -76,6 +79,25 @@ async def _scanned(grounds: Grounds, seed: int) -> list[Figures]:
         return [await scene.end()]
 
 
+async def _withdrawn_in_line(grounds: Grounds, seed: int) -> list[Figures]:
+    """A creditor takes its time, so that most of what it is to get waits in its line when it is withdrawn."""
+    async with open_scene(grounds, "teeth", "sqlite", seed, bugs=["withdrawals_unheard"]) as scene:
+        dossiers = [scene.load.dossier(("w-net",), ("intrekking",)) for _ in range(24)]
+        async with grounds.to_creditor.spoiled(latency=0.9):
+            scene.send(notice for notice, _ in dossiers)
+            await scene.sent()
+            await scene.until(lambda connection: _frozen(connection) == len(dossiers))
+            scene.send(withdrawal for _, withdrawal in dossiers)
+            await scene.sent()
+            await asyncio.sleep(5)
+        return [await scene.end()]
+
+
+def _frozen(connection: Connection) -> int:
+    """How many deliveries are to be attempted next, or were."""
+    return len(set(connection.execute(select(schema.attempt.c.delivery_id)).scalars()))
+
+
 def _one_notice(bug: str) -> Callable[[Grounds, int], Awaitable[list[Figures]]]:
     """It shows at the first one."""
 
@@ -118,6 +140,12 @@ TEETH: Mapping[str, Tooth] = {
             "a slow creditor keeps the others waiting",
             frozenset({"F10"}),
             lambda grounds, seed: network.bad_creditors(grounds, seed, ["sqlite"], ["silent"], ["one_lane_for_all"]),
+        ),
+        Tooth(
+            "withdrawals_unheard",
+            "what waits in a line is sent though it was withdrawn",
+            frozenset({"I9"}),
+            _withdrawn_in_line,
         ),
         Tooth("bsn_in_log", "a BSN in a log line", frozenset({"I20"}), _one_notice("bsn_in_log")),
         Tooth("connection_left_open", "a connection too many", frozenset({"I23"}), _one_notice("connection_left_open")),

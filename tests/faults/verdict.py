@@ -15,9 +15,13 @@ from sqlalchemy import Connection, select
 from gateway.core.lifecycle import AWAITING_ANSWER, State
 from gateway.invariants import Circumstances, Finding, verify
 from gateway.ledger import schema
-from tests.faults.creditors import CJIB
+from tests.faults.creditors import AGENTS, CJIB
+from tests.faults.once import counted_once
 from tests.faults.sightings import CANARY, Reply, Sighting
+from tests.faults.tidings import Owed, Tiding, amiss, complete, owed, told
 from tests.faults.trace import acknowledged_too_soon
+from tests.faults.withdrawals import begun, begun_too_late
+from tests.flow.outside.verdict import Event
 
 OPEN = (State.QUEUED, State.BUSY, State.RETRYING, State.IN_DOUBT)
 
@@ -34,6 +38,12 @@ class Books(Struct, frozen=True):
     outbox: Mapping[str, str]
     dossiers: Mapping[str, str]
     """dossier id → dossierkenmerk"""
+    owed: Owed
+    complete: Mapping[Tiding, int]
+    counted: tuple[int, list[str]]
+    """What was looked at and what counts more often than it happened (I19)."""
+    withdrawn: Mapping[str, int]
+    """delivery id → when a withdrawal overtook it (epoch µs)"""
 
 
 def read_books(connection: Connection, circumstances: Circumstances) -> Books:
@@ -63,21 +73,33 @@ def read_books(connection: Connection, circumstances: Circumstances) -> Books:
         frozenset(read(select(schema.refusal.c.event_id)).scalars()),
         {row.id: row.name for row in read(select(outbox.id, outbox.name))},
         {row.id: row.kenmerk for row in read(select(dossier.id, dossier.kenmerk))},
+        owed(connection),
+        complete(connection),
+        counted_once(connection),
+        {row.delivery_id: row.at for row in read(_WITHDRAWN)},
     )
 
 
+_STEP = schema.transition.c
+_WITHDRAWN = select(_STEP.delivery_id, _STEP.at).where(_STEP.after == State.WITHDRAWN, _STEP.before != State.WITHDRAWN)
+
+
 class Witness(Struct, frozen=True):
-    """What is known outside the ledger. `events`: ids that the sender got, `parked`: messages left in queues."""
+    """What is known outside the ledger. `events`: those that the sender got, by id; `parked`: messages left in queues;
+    `commits_lost`: how many of which the answer never came."""
 
     confirmed: AbstractSet[str]
     addressed: Mapping[str, AbstractSet[str]]
-    events: AbstractSet[str]
+    events: Mapping[str, Event]
     seen: list[Sighting]
     replies: list[Reply]
     trace: list[str]
     logs: bytes
     secrets: tuple[bytes, ...]
     parked: int = 0
+    commits_lost: int = 0
+    still: float = 0.0
+    """Seconds for which a gateway was stopped at most."""
 
 
 Check = Callable[[Books, Witness], tuple[int, Iterable[str]]]
@@ -101,14 +123,21 @@ def _nothing_lost(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
 
 
 def _as_addressed(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
-    told: defaultdict[str, list[str]] = defaultdict(list)
+    notified: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
     for one in books.deliveries.values():
-        if one.soort == "kennisgeving" and one.agent_for is None:
-            told[one.message_id].append(one.creditor)
+        if one.soort == "kennisgeving":
+            notified[one.message_id].append((one.creditor, one.agent_for or ""))
     notices = [one for one in books.messages if one.soort == "kennisgeving" and one.event_id in witness.addressed]
     return len(notices), (
-        one.event_id for one in notices if sorted(told[one.id]) != sorted(witness.addressed[one.event_id])
+        one.event_id for one in notices if sorted(notified[one.id]) != _addressees(witness.addressed[one.event_id])
     )
+
+
+def _addressees(named: Iterable[str]) -> list[tuple[str, str]]:
+    """Creditors in their own right, and the agents that the register has for them, each with for whom."""
+    creditors = list(named)
+    agents = [(agent, name) for name in creditors for agent in AGENTS.get(name, ())]
+    return sorted([*((name, "") for name in creditors), *agents])
 
 
 def _acknowledged_after_commit(_: Books, witness: Witness) -> tuple[int, Iterable[str]]:
@@ -144,7 +173,7 @@ def _same_bytes(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
 def _in_order(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
     """First sightings per dossier and creditor; messages that were processed out of order are flagged so."""
     flagged = {one.id for one in books.messages if one.out_of_order}
-    latest: dict[tuple[str, str], int] = {}
+    latest: dict[tuple[str, ...], int] = {}
     known: set[str] = set()
     broken = []
     for one in sorted(witness.seen, key=lambda one: one.at):
@@ -152,7 +181,7 @@ def _in_order(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
         if row is None or one.delivery in known or row.message_id in flagged or row.soort == "herinnering":
             continue
         known.add(one.delivery)
-        lane = (row.dossier_id, row.creditor)
+        lane = (row.dossier_id, row.creditor, row.agent_for)
         if row.versie < latest.get(lane, 0):
             broken.append(one.delivery)
         latest[lane] = max(row.versie, latest.get(lane, 0))
@@ -160,7 +189,7 @@ def _in_order(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
 
 
 def _nobody_elses(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
-    """The canary names its dossier and its creditor."""
+    """The canary names its dossier and its creditor, whose claims an agent sees too."""
     return len(witness.seen), _strange_canaries(books, witness)
 
 
@@ -168,10 +197,15 @@ def _strange_canaries(books: Books, witness: Witness) -> Iterator[str]:
     for one in witness.seen:
         row = books.deliveries.get(one.delivery)
         dossier = books.dossiers[row.dossier_id].removeprefix("SHV-") if row else ""
-        if any(name != f"KAN{dossier}Z{one.creditor}Z" for name in one.canaries):
+        whose = row.agent_for or row.creditor if row else one.creditor
+        if any(name != f"KAN{dossier}Z{whose}Z" for name in one.canaries):
             yield one.delivery
         elif row is not None and row.soort == "kennisgeving" and not one.canaries:
             yield f"{one.delivery} (geen kanarie)"
+
+
+def _none_begun_after_withdrawal(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
+    return begun_too_late(books.withdrawn, begun(witness.logs), witness.seen, witness.still)
 
 
 def _answers_kept(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
@@ -191,7 +225,21 @@ def _answers_given(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
 
 def _all_told(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
     """Events on the broker are the rows of the outbox, both ways."""
-    return len(books.outbox), witness.events ^ books.outbox.keys()
+    return len(books.outbox), witness.events.keys() ^ books.outbox.keys()
+
+
+def _each_told_once(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
+    return books.owed.must.total(), amiss(books.owed, told(witness.events.values()))
+
+
+def _complete_told(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
+    got = told(witness.events.values())
+    return len(books.complete), (about for event, about in books.complete if got[event, about] != 1)
+
+
+def _again_without_effect(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
+    """Where answers to COMMIT were lost."""
+    return books.counted if witness.commits_lost else (0, ())
 
 
 def _nothing_left(books: Books, _: Witness) -> tuple[int, Iterable[str]]:
@@ -204,12 +252,12 @@ def _none_failed(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
     """Every creditor of the campaign takes what it gets, sooner or later. One thing is for a person: a withdrawal to an
     API that never saw the notice, because the gateway was killed when it was about to send it."""
     saw = [books.deliveries[one.delivery] for one in witness.seen if one.delivery in books.deliveries]
-    told = {(one.dossier_id, one.creditor) for one in saw if one.soort == "kennisgeving"}
+    reached = {(one.dossier_id, one.creditor) for one in saw if one.soort == "kennisgeving"}
     failed = [(id_, one) for id_, one in books.deliveries.items() if one.state == State.FAILED]
     return len(books.deliveries), [
         id_
         for id_, one in failed
-        if (one.dossier_id, one.creditor) in told or one.soort != "intrekking" or one.creditor not in CJIB
+        if (one.dossier_id, one.creditor) in reached or one.soort != "intrekking" or one.creditor not in CJIB
     ]
 
 
@@ -233,9 +281,13 @@ CHECKS: tuple[tuple[str, str, Check], ...] = (
     ("I6", "gezien is wat bevroren was", _same_bytes),
     ("I7", "voor het eerst gezien op volgorde", _in_order),
     ("I8", "niemand ziet iets van een ander", _nobody_elses),
+    ("I9", "geen poging begint na de intrekking", _none_begun_after_withdrawal),
     ("I12", "een aangenomen antwoord is vastgelegd", _answers_kept),
     ("I14", "elk besluit is door de schuldeiser genomen", _answers_given),
     ("I15", "de afzender kreeg elke gebeurtenis, en geen andere", _all_told),
+    ("I15", "elke verandering is één keer gemeld, over de juiste bezorging", _each_told_once),
+    ("I15", "een dossier dat volledig is, is één keer zo gemeld", _complete_told),
+    ("I19", "wat opnieuw gebeurde nadat een antwoord op COMMIT verloren ging, telt één keer", _again_without_effect),
     ("I20", "niets persoonlijks in het log", _nothing_in_logs),
     ("I24", "alles is klaar", _nothing_left),
     ("I24", "niets is opgegeven", _none_failed),

@@ -20,7 +20,7 @@ from gateway.ledger.queue import claim
 from gateway.sandbox.bericht_xml import write_answer, write_receipt
 from gateway.sandbox.decisions import know_nobody
 from gateway.seal import aad
-from tests.flow.desk import notice
+from tests.flow.desk import notice, withdrawal
 from tests.flow.running import Town, neighbour, running
 from tests.servers import PostgreSQL
 
@@ -342,6 +342,19 @@ async def test_what_a_person_wrote_is_for_a_person(sqlite_url: str, tmp_path: Pa
 
 def came_back(row: Row[Any], source: str = "dsn:1") -> Inbound:
     return Inbound("bounce", None, DeliveryId(row.id), source, b"550 5.1.1", code="5.1.1")
+
+
+async def test_what_came_back_after_its_withdrawal_goes_nowhere_and_is_for_a_person(
+    ledger_url: str, tmp_path: Path
+) -> None:
+    async with running(tmp_path, ledger_url, [neighbour("energie", "webhook", "sftp")]) as town:
+        row = await handed_over(town, "energie")
+        await town.send(withdrawal(2))
+        await town.hand_over()
+        assert await receive(town, came_back(row)) == ["recorded"]
+        notice_now, _ = await town.deliveries()
+        assert (notice_now.state, notice_now.next_action_at) == ("mislukt", None)
+        assert "teruggekomen" in await town.tasks()
 
 
 async def test_what_came_back_goes_by_the_next_channel_at_once(ledger_url: str, tmp_path: Path) -> None:

@@ -14,10 +14,24 @@ from tests.flow.desk import follow_up, notice, progress
 from tests.flow.running import QUICK, Town, neighbour, running
 
 POLICY = Policy(first=0.05, highest=0.2)
+_ATTEMPTS = """
+INSERT INTO attempt (delivery_id, nr, channel, owner, digest, started_at, finished_at, outcome, code, stale)
+WITH RECURSIVE many(nr) AS (SELECT 1000 UNION ALL SELECT nr + 1 FROM many WHERE nr < 1000 + {number})
+SELECT delivery_id, many.nr, channel, owner, digest, started_at + many.nr, started_at + many.nr, '{outcome}', 'x', stale
+FROM (SELECT * FROM attempt WHERE nr = 1 LIMIT 1) AS first, many"""
+_DEAD = """
+INSERT INTO lane (creditor, channel, fence, held_until, deaths, dead_until, fresh_since)
+SELECT creditor, attempt.channel, 1, 0, 1, started_at + 10000, 0
+FROM attempt JOIN delivery ON delivery.id = delivery_id WHERE creditor = 'doof' AND nr = 1
+ON CONFLICT (creditor, channel) DO UPDATE SET deaths = 1, dead_until = excluded.dead_until"""
 BREACHES = {
     "a second delivery for one addressee": (
         "I2",
         "UPDATE delivery SET message_id = (SELECT min(id) FROM message), agent_for = NULL, creditor = 'energie'",
+    ),
+    "a failure that is nobody's task": (
+        "wat mislukte, is een taak of was het",
+        "UPDATE delivery SET state = 'mislukt' WHERE state = 'bevestigd'",
     ),
     "a notice without deliveries": ("I2", "UPDATE delivery SET message_id = 'weg'"),
     "a delivery that nobody looks after": (
@@ -29,6 +43,10 @@ BREACHES = {
         "UPDATE attempt SET digest = channel_digest FROM (SELECT {blob} AS channel_digest) AS other WHERE nr = 1",
     ),
     "an attempt after the withdrawal": ("I9", "UPDATE attempt SET started_at = started_at + 90000000000"),
+    "an attempt on what was told and withdrawn": (
+        "I9",
+        "UPDATE dossier SET withdrawn_at = (SELECT min(started_at) FROM attempt) - 3000000",
+    ),
     "a step that the table does not know": ("I10", "UPDATE transition SET \"before\" = 'geweigerd'"),
     "a step from nowhere": (
         "I10",
@@ -57,7 +75,52 @@ BREACHES = {
         "I16",
         "UPDATE delivery SET created_at = 1, next_action_at = 1, state = 'in_wachtrij'",
     ),
+    "a receipt that nobody was told of": (
+        "elke eerste ontvangst is één keer gemeld",
+        "UPDATE transition SET happening = 'ontvangst', \"after\" = 'ontvangen' WHERE happening = 'overgedragen'",
+    ),
+    "a receipt told without one": (
+        "elke eerste ontvangst is één keer gemeld",
+        "UPDATE outbox SET name = 'ontvangst-bevestigd' WHERE name = 'bezorging-afgeleverd'",
+    ),
+    "a dossier complete and nobody was told of it": (
+        "wat de klok veroorzaakt, is één keer gemeld",
+        "INSERT INTO milestone (dossier_id, name, subject, at) "
+        "SELECT id, 'dossier-volledig', 'bezorgd 9', 1 FROM dossier",
+    ),
+    "a term that was over twice": (
+        "wat de klok veroorzaakt, is één keer gemeld",
+        "UPDATE outbox SET name = 'antwoord-verlopen' WHERE name = 'bezorging-afgeleverd'",
+    ),
+    "a refusal that nobody was told of": (
+        "elke weigering is één keer gemeld",
+        "DELETE FROM outbox WHERE dossier_id IS NULL",
+    ),
+    "a refusal of nothing": (
+        "elke weigering is één keer gemeld",
+        "UPDATE outbox SET name = 'bericht-geweigerd' WHERE name = 'bericht-geaccepteerd'",
+    ),
+    "a pause request of nobody": (
+        "elk pauzeverzoek is één keer gemeld",
+        "UPDATE outbox SET name = 'pauzeverzoek-ontvangen' WHERE name = 'bericht-geaccepteerd'",
+    ),
+    "a delay that was over before anybody was told of it": (
+        "wat na 4 uur niet bezorgd is of was, is gemeld",
+        "UPDATE delivery SET created_at = created_at - 20000000000 WHERE state = 'bevestigd'",
+    ),
     "a hot loop": ("I17", "UPDATE attempt SET started_at = 1, finished_at = 2"),
+    "more failures than the schedule has room for": (
+        "er zijn niet meer pogingen dan het schema toelaat",
+        _ATTEMPTS.format(number=20, outcome="tijdelijk"),
+    ),
+    "a hot loop of what spends nothing": (
+        "er zijn niet meer pogingen dan het schema toelaat",
+        _ATTEMPTS.format(number=80, outcome="uitgesteld"),
+    ),
+    "a fault of ours tried again at once": (
+        "pogingen houden de tussenpozen van het schema aan",
+        _ATTEMPTS.format(number=2, outcome="eigen_fout"),
+    ),
     "a claim of a gateway that is gone": ("I23", "UPDATE delivery SET state = 'bezig', next_action_at = 1"),
     "a change that nobody looked at": ("I23", "INSERT INTO nudge (dossier_id, at) SELECT id, 1 FROM dossier"),
     "a delivery beyond its horizon": (
@@ -69,13 +132,15 @@ BREACHES = {
 
 @pytest.fixture
 async def lived(ledger_url: str, tmp_path: Path) -> AsyncIterator[Ledger]:
-    """Answers in three ways, a retry, a follow-up, and a withdrawal that overtakes what was never handed over."""
+    """Two ways to answer, a retry, a follow-up, a refusal, a withdrawal that overtakes what was never handed over."""
     people = [neighbour("energie", "webhook:in_reply"), neighbour("zorg", "sftp:answers"), neighbour("doof")]
     async with running(tmp_path, ledger_url, people) as town:
         async with town.webhooks["doof"].answers_with(503):
             await town.send(notice("SHV-1", 1, "energie", "zorg"), notice("SHV-2", 1, "doof"), progress("SHV-1", 2))
             await town.try_out("doof", 2)
-            await town.send(follow_up("intrekking", "SHV-2", 2, reden="dubbel"))
+            await town.send(
+                follow_up("intrekking", "SHV-2", 2, reden="dubbel"), follow_up("voortgang", "SHV-2", 3, x=1)
+            )
         await town.reach("ingetrokken", "doof")
         await _settled(town)
         yield town.ledger
@@ -108,18 +173,31 @@ async def test_every_breach_is_seen_by_its_invariant(lived: Ledger) -> None:
     assert missed == {}
 
 
+async def test_an_attempt_on_a_dead_lane_is_seen(lived: Ledger) -> None:
+    what = "op een dode baan begint niets dan een peiling"
+    assert what in await _seen_after(lived, _DEAD, Circumstances(Clock().micros(), Policy()))
+    alive = _DEAD.replace("deaths = 1", "deaths = 0").replace("0, 1, started_at", "0, 0, started_at")
+    assert what not in await _seen_after(lived, alive, Circumstances(Clock().micros(), Policy()))
+
+
+async def test_what_was_paced_by_other_settings_is_not_held_against_those_of_today(lived: Ledger) -> None:
+    slower, now = Policy(first=3600.0, highest=7200.0), Clock().micros()
+    assert "I17" in await _seen_after(lived, "SELECT 1", Circumstances(now, slower))
+    assert "I17" not in await _seen_after(lived, "SELECT 1", Circumstances(now, slower, settings_from=now))
+
+
 class _Undo(Exception):
     """So that the next breach finds the ledger whole."""
 
 
-async def _seen_after(ledger: Ledger, statement: str) -> set[str]:
+async def _seen_after(ledger: Ledger, statement: str, circumstances: Circumstances | None = None) -> set[str]:
     seen: set[str] = set()
 
     def breach(connection: Connection) -> None:
         is_sqlite = connection.dialect.name == "sqlite"
         words = {"blob": "x'00'", "true": "1"} if is_sqlite else {"blob": "'\\x00'::bytea", "true": "true"}
         connection.execute(text(statement.format_map(words) if "{" in statement else statement))
-        seen.update(broken_without_isolation(connection))
+        seen.update(broken_without_isolation(connection, circumstances or Circumstances(Clock().micros(), POLICY)))
         raise _Undo
 
     with pytest.raises(_Undo):
@@ -127,8 +205,7 @@ async def _seen_after(ledger: Ledger, statement: str) -> set[str]:
     return seen
 
 
-def broken_without_isolation(connection: Connection) -> set[str]:
-    """As `verify`, in a transaction that has begun to write."""
-    circumstances = Circumstances(Clock().micros(), POLICY)
+def broken_without_isolation(connection: Connection, circumstances: Circumstances) -> set[str]:
+    """Numbers and texts. As `verify`, in a transaction that has begun to write."""
     found = [check(connection, circumstances) for check in CHECKS]
-    return {finding.invariant for finding in found if finding.broken}
+    return {name for finding in found if finding.broken for name in (finding.invariant, finding.what)}
