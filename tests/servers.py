@@ -19,6 +19,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -90,6 +91,26 @@ class Program:
         finally:
             self._signal(process.pid, signal.SIGKILL)
             process.wait()
+
+    def freeze(self) -> None:
+        """Stop its leader and all children of that where they are; only `end_with_children` may follow."""
+        if self._process is not None:
+            self._signal(self._process.pid, signal.SIGSTOP)
+            self._signal_children(signal.SIGSTOP)
+
+    def end_with_children(self) -> None:
+        """`kill -9`, also of children that made a process group of their own."""
+        if self._process is not None:
+            self._signal(self._process.pid, signal.SIGSTOP)  # it bears no more
+            self._signal_children(signal.SIGKILL)
+        self.end(signal.SIGKILL)
+
+    def _signal_children(self, how: signal.Signals) -> None:
+        assert self._process is not None
+        leader = self._process.pid
+        for pid in Path(f"/proc/{leader}/task/{leader}/children").read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), how)
 
     @staticmethod
     def _signal(group: int, how: signal.Signals) -> None:
@@ -272,19 +293,23 @@ class Databases:
 class PostgreSQL(Databases):
     """A PostgreSQL cluster, fsync on; its superuser `gateway` comes in without a password, from this machine only."""
 
-    def __init__(self) -> None:
+    def __init__(self, disk: Path | None = None) -> None:
+        """`disk`: a directory for its data, which becomes PostgreSQL's own."""
         programs = _directory_with("postgres", *map(str, _newest_first(Path("/usr/lib/postgresql"))))
         self._home = Path(tempfile.mkdtemp(prefix="kennisgeving-postgresql-"))
         self._account = _postgres_account(self._home)
         self._env = {"PATH": f"{programs}:{os.environ['PATH']}", "LANG": "C.UTF-8", "HOME": str(self._home)}
-        self._data = self._home / "data"
+        self._data = (disk or self._home) / "data"
+        if disk is not None:
+            _postgres_account(disk)
+        self.log = self._home / "server.log"
         self.port = free_port()
         super().__init__(self.url("postgres"))
         settings = [f"listen_addresses={LOOPBACK}", f"port={self.port}", "unix_socket_directories="]
         options = [part for setting in settings for part in ("-c", setting)]
         self._server = Program(
             [str(programs / "postgres"), "-D", str(self._data), *options],
-            self._home / "server.log",
+            self.log,
             self._env,
             self._account,
         )
@@ -304,8 +329,12 @@ class PostgreSQL(Databases):
         self._server.end(signal.SIGQUIT)
 
     def crash(self) -> None:
-        """`kill -9` of the postmaster and all its children at once."""
-        self._server.end(signal.SIGKILL)
+        """`kill -9` of the postmaster and all its children at once; each of those has a process group of its own."""
+        self._server.end_with_children()
+
+    def freeze(self) -> None:
+        """Stop the postmaster and all its children where they are; only `crash` may follow."""
+        self._server.freeze()
 
     def restart(self) -> None:
         self.stop()
