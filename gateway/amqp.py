@@ -8,6 +8,7 @@ loop.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import cast
 
@@ -20,6 +21,7 @@ from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity, Chann
 from pamqp.commands import Basic
 
 from gateway.core.notice import Sender
+from gateway.core.validate import READABLE_BYTES
 from gateway.intake import Arrival, Intake, Quarantined, Verdict
 from gateway.ledger.engine import LedgerAway
 from gateway.log import logger
@@ -159,9 +161,19 @@ class _Session:
 
     async def _consume(self) -> None:
         """Messages come as they are: what is wrong with one is found in `_settle`, so an ack skips none."""
-        begun = await (await self._underlay()).basic_consume(self._topology.intake, self._inbox.put)
+        begun = await (await self._underlay()).basic_consume(self._topology.intake, self._receive)
         self._tag = begun.consumer_tag
         self._say(True)
+
+    async def _receive(self, message: DeliveredMessage) -> None:
+        """A body beyond what is ever read is cut to where that shows, as over HTTP: the broker hands out hundreds at
+        once. What a stranger sent stays whole, for it is parked unchanged."""
+        if len(message.body) > READABLE_BYTES and self._sender(message) is not None:
+            message = replace(message, body=message.body[: READABLE_BYTES + 1])
+        self._inbox.put_nowait(message)
+
+    def _sender(self, message: DeliveredMessage) -> Sender | None:
+        return self._senders.get(message.header.properties.user_id or "")
 
     async def _pause(self) -> None:
         """Stop receiving; what is in hand stays unacked on the open channel."""
@@ -192,7 +204,7 @@ class _Session:
             await self._settle(batch)
 
     async def _settle(self, batch: list[DeliveredMessage]) -> None:
-        verdicts = await self._accept([_arrival(message, self._senders) for message in batch])
+        verdicts = await self._accept([_arrival(message, self._sender(message)) for message in batch])
         parked = [
             self._park(message, verdict.reason)
             for message, verdict in zip(batch, verdicts, strict=True)
@@ -236,7 +248,7 @@ def _plain(headers: Mapping[str, object]) -> dict[str, str | int | bool]:
     return {name: value for name, value in islice(plain, HEADERS_KEPT) if len(str(value)) <= HEADER_KEPT}
 
 
-def _arrival(message: DeliveredMessage, senders: Mapping[str, Sender]) -> Arrival:
+def _arrival(message: DeliveredMessage, sender: Sender | None) -> Arrival:
     """The message as intake takes it: binary mode has the attributes in headers."""
     properties = message.header.properties
     attributes = {
@@ -249,7 +261,7 @@ def _arrival(message: DeliveredMessage, senders: Mapping[str, Sender]) -> Arriva
     structured = content_type.startswith(STRUCTURED) or not attributes
     return Arrival(
         door="amqp",
-        sender=senders.get(properties.user_id or ""),
+        sender=sender,
         body=message.body,
         attributes=None if structured else attributes,
         content_type=content_type,

@@ -15,7 +15,7 @@ from gateway.ledger.tasks import Task
 from gateway.seal import Sealer, aad
 
 KEPT_OF_A_REFUSAL = 65_536
-"""Bytes of a refused message that are kept; the rest is told by its digest."""
+"""Bytes of a refused message that are kept; the rest is told by the digest of what was read of it."""
 
 
 class Refusal(Struct, frozen=True):

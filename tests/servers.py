@@ -92,13 +92,22 @@ class Program:
             self._signal(process.pid, signal.SIGKILL)
             process.wait()
 
+    def freeze(self) -> None:
+        """Stop its leader and all children of that where they are; only `crash` may follow."""
+        if self._process is not None:
+            self._signal(self._process.pid, signal.SIGSTOP)  # it bears no more
+            for child in _children(self._process.pid):
+                _kill(child, signal.SIGSTOP)
+
     def crash(self) -> None:
         """`kill -9` of the program and its children at once, also of those that lead a process group of their own."""
-        children = [] if self._process is None else _children(self._process.pid)
+        if self._process is None:
+            return
+        self._signal(self._process.pid, signal.SIGSTOP)
+        children = _children(self._process.pid)
         self.end(signal.SIGKILL)
         for child in children:
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
+            _kill(child, signal.SIGKILL)
         deadline = time.monotonic() + STOP_WITHIN
         while alive := [child for child in children if _is_alive(child)]:
             if time.monotonic() > deadline:
@@ -118,6 +127,11 @@ class Program:
 
 def _children(process: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def _kill(process: int, how: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process, how)
 
 
 def _is_alive(process: int) -> bool:
@@ -298,19 +312,23 @@ class Databases:
 class PostgreSQL(Databases):
     """A PostgreSQL cluster, fsync on; its superuser `gateway` comes in without a password, from this machine only."""
 
-    def __init__(self) -> None:
+    def __init__(self, disk: Path | None = None) -> None:
+        """`disk`: a directory for its data, which becomes PostgreSQL's own."""
         programs = _directory_with("postgres", *map(str, _newest_first(Path("/usr/lib/postgresql"))))
         self._home = Path(tempfile.mkdtemp(prefix="kennisgeving-postgresql-"))
         self._account = _postgres_account(self._home)
         self._env = {"PATH": f"{programs}:{os.environ['PATH']}", "LANG": "C.UTF-8", "HOME": str(self._home)}
-        self._data = self._home / "data"
+        self._data = (disk or self._home) / "data"
+        if disk is not None:
+            _postgres_account(disk)
+        self.log = self._home / "server.log"
         self.port = free_port()
         super().__init__(self.url("postgres"))
         settings = [f"listen_addresses={LOOPBACK}", f"port={self.port}", "unix_socket_directories="]
         options = [part for setting in settings for part in ("-c", setting)]
         self._server = Program(
             [str(programs / "postgres"), "-D", str(self._data), *options],
-            self._home / "server.log",
+            self.log,
             self._env,
             self._account,
         )
@@ -333,6 +351,10 @@ class PostgreSQL(Databases):
         """`kill -9` of the postmaster and all its children at once. Each leads a process group of its own, and one that
         lives on for a moment keeps the next postmaster from starting ("shared memory block is still in use")."""
         self._server.crash()
+
+    def freeze(self) -> None:
+        """Stop the postmaster and all its children where they are; only `crash` may follow."""
+        self._server.freeze()
 
     def restart(self) -> None:
         self.stop()

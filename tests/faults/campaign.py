@@ -5,18 +5,21 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from tests.faults import comeback, delays, disks, inputs, kills, mix, names, network, outages, partitions
+from tests.faults import comeback, delays, disks, inputs, kills, large, limits, mix, names, network, outages, partitions
 from tests.faults.grounds import Grounds
 from tests.faults.scene import Figures
 
 
 class Effort(NamedTuple):
-    """How much is done. `kills` of the gateway in F1, `servers`: of RabbitMQ and PostgreSQL each, `minutes` of F24;
-    `each_on_both`: every way to be a bad creditor on both engines, else on one or the other."""
+    """How much is done. `kills` of the gateway in F1, `servers`: of RabbitMQ and PostgreSQL each, `minutes` of F24,
+    `bodies` of 10 MB in F18; `away`: seconds that RabbitMQ is stopped in F3; `each_on_both`: every way to be a bad
+    creditor on both engines, else on one or the other."""
 
     kills: int
     servers: int
     minutes: float
+    bodies: int
+    away: float
     each_on_both: bool = True
     only: frozenset[str] = frozenset()
     """Empty: every fault."""
@@ -24,9 +27,9 @@ class Effort(NamedTuple):
 
 LONGEST = 1500.0
 """Seconds that one fault may take, twice what the longest takes; F24 has its minutes beyond that."""
-FULL = Effort(1000, 20, 20.0)
-CI = Effort(60, 2, 1.0, each_on_both=False)
-QUICK = Effort(16, 1, 0.0, each_on_both=False, only=frozenset({"F1", "F6", "F16"}))
+FULL = Effort(1000, 20, 20.0, 200, 75.0)
+CI = Effort(60, 2, 1.0, 60, 8.0, each_on_both=False)
+QUICK = Effort(16, 1, 0.0, 60, 8.0, each_on_both=False, only=frozenset({"F1", "F6", "F16"}))
 Run = Callable[[Grounds, int, Effort], Awaitable[list[Figures]]]
 
 
@@ -42,11 +45,11 @@ async def _down_for_long(grounds: Grounds, seed: int, _: Effort) -> list[Figures
 FAULTS: Mapping[str, Fault] = {
     "F1": Fault("gateway killed anywhere", lambda g, seed, much: kills.anywhere(g, seed, much.kills)),
     "F2": Fault("killed between send and record", lambda g, seed, much: kills.between_send_and_record(g, seed)),
-    "F3": Fault("RabbitMQ killed", lambda g, seed, much: outages.broker(g, seed, much.servers)),
-    "F4": Fault("delivery limit reached", lambda g, seed, much: outages.delivery_limit(g, seed)),
+    "F3": Fault("RabbitMQ killed", lambda g, seed, much: outages.broker(g, seed, much.servers, much.away)),
+    "F4": Fault("delivery limit reached", lambda g, seed, much: limits.delivery_limit(g, seed)),
     "F5": Fault("PostgreSQL killed", lambda g, seed, much: outages.database(g, seed, much.servers * 3 // 2)),
     "F6": Fault("answers to COMMIT lost", lambda g, seed, much: network.commits_lost(g, seed, 30 + much.servers * 3)),
-    "F7": Fault("power cut", lambda g, seed, much: disks.power_cut(g, seed)),
+    "F7": Fault("power cut", lambda g, seed, much: disks.power_cut(g, seed, min(disks.POWER_CUTS, much.servers))),
     "F8": Fault("disk full", lambda g, seed, much: disks.full(g, seed)),
     "F10": Fault(
         "creditors slow, hostile (with F11)",
@@ -57,7 +60,7 @@ FAULTS: Mapping[str, Fault] = {
     "F15": Fault("poison messages", lambda g, seed, much: inputs.poisoned(g, seed)),
     "F16": Fault("duplicates at two gateways", lambda g, seed, much: inputs.duplicates(g, seed)),
     "F17": Fault("out of order", lambda g, seed, much: inputs.out_of_order(g, seed)),
-    "F18": Fault("bodies of 10 MB", lambda g, seed, much: inputs.large(g, seed)),
+    "F18": Fault("bodies of 10 MB", lambda g, seed, much: large.large(g, seed, much.bodies)),
     "F19": Fault("one gateway cut off", lambda g, seed, much: partitions.partitions(g, seed)),
     "F20": Fault("a creditor down for long", _down_for_long),
     "F21": Fault("gateway frozen past its lease", lambda g, seed, much: network.frozen(g, seed)),

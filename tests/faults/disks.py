@@ -4,17 +4,27 @@ import asyncio
 import shutil
 import signal
 import subprocess
+import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.faults.creditors import NAMES
 from tests.faults.grounds import Grounds
-from tests.faults.scene import Figures, open_scene
+from tests.faults.kills import ENGINES
+from tests.faults.scene import Figures, Scene, open_scene
+from tests.servers import PostgreSQL
 
-FULL_AT = "12m"
-IMAGE_MB = 96
+FULL_FOR = 3.0
+GOES_ON_WITHIN = 30.0
+GIVES_UP_WITHIN = 20.0
+BLOCK = 4096
+IMAGE_MB = 256
 POWER_CUTS = 5
 
 
@@ -38,21 +48,119 @@ def mounted(place: Path, *arguments: str) -> Iterator[Path]:
 async def full(grounds: Grounds, seed: int) -> list[Figures]:
     """F8. The ledger's disk fills up while notices come in: nothing is acknowledged that is not kept, and when there is
     room again everything goes on."""
-    with mounted(grounds.directory / "klein", "-t", "tmpfs", "-o", f"size={FULL_AT}", "kennisgeving") as home:
-        async with open_scene(grounds, "F8", "sqlite", seed, home=home) as scene:
+    return [await _sqlite_full(grounds, seed), await _postgresql_full(grounds, seed), await _log_full(grounds, seed)]
+
+
+async def _sqlite_full(grounds: Grounds, seed: int) -> Figures:
+    with _small("size=12m") as disk:
+        async with open_scene(grounds, "F8", "sqlite", seed, home=disk) as scene:
             for _ in range(3):
-                scene.send(scene.load.dossier())
-                scene.send(scene.load.dossier())
-                await asyncio.sleep(0.5)
-                _fill(home / "ballon")
-                for _ in range(6):
+                await _fills_up(scene, disk)
+            _count_refused(scene)
+            return await scene.end()
+
+
+async def _postgresql_full(grounds: Grounds, seed: int) -> Figures:
+    """Then its write-ahead log finds no room, and no inode: PostgreSQL gives up, and must be started again."""
+    with _small("size=200m,nr_inodes=4k") as disk, PostgreSQL(disk) as postgres, _instead(grounds, postgres) as there:
+        async with open_scene(there, "F8", "postgresql", seed) as scene:
+            await _fills_up(scene, disk)
+            _count_refused(scene)
+            for fill in (_fill, _litter):
+                fill(disk / "ballon")
+                for _ in range(4):
                     scene.send(scene.load.dossier())
-                await asyncio.sleep(3)
-                (home / "ballon").unlink()
-                await asyncio.sleep(1)
-            refused = scene.gateway.log.read_bytes().count(b"ledger_away")
-            scene.figures.notes.append(f"the full disk refused {refused} transactions")
-            return [await scene.end()]
+                await asyncio.to_thread(_gives_up, postgres)
+                _empty(disk / "ballon")
+                await asyncio.to_thread(postgres.crash)
+                scene.figures.count_kill("postgresql")
+                await asyncio.to_thread(postgres.start)
+                await _goes_on(scene)
+            scene.figures.notes.append("PostgreSQL gave up twice, without room and without inodes for its log")
+            return await scene.end()
+
+
+def _gives_up(postgres: PostgreSQL) -> None:
+    """Have it write until it needs another file for its log; raises TimeoutError."""
+    write = "SELECT pg_logical_emit_message(false, 'x', repeat('x', 4000000))"
+    deadline, before = time.monotonic() + GIVES_UP_WITHIN, postgres.log.read_bytes().count(b"PANIC")
+    while postgres.log.read_bytes().count(b"PANIC") == before:
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        subprocess.run(["psql", "-qXAt", "-c", write, postgres.url("postgres")], capture_output=True, check=False)
+
+
+async def _log_full(grounds: Grounds, seed: int) -> Figures:
+    """The gateway's own log finds no room: it goes on without."""
+    with _small("size=1m") as disk:
+        async with open_scene(grounds, "F8", "sqlite", seed) as scene:
+            await scene.gateway.kill()
+            scene.gateway.log = log = disk / "a.log"
+            log.touch()
+            await scene.start()
+            await _goes_on(scene)
+            await scene.settle_in()
+            _fill(disk / "ballon")
+            size = log.stat().st_size
+            for _ in range(12):
+                scene.send(scene.load.dossier())
+            await _goes_on(scene)
+            await scene.handed_over(*NAMES)
+            scene.figures.notes.append("the gateway went on without a log")
+            if log.stat().st_size > size + BLOCK:
+                scene.figures.faults.append("the disk of the log was not full")
+            return await scene.end()
+
+
+async def _fills_up(scene: Scene, disk: Path) -> None:
+    for _ in range(2):
+        scene.send(scene.load.dossier())
+    await asyncio.sleep(0.5)
+    _fill(disk / "ballon")
+    for _ in range(6):
+        scene.send(scene.load.dossier())
+    await asyncio.sleep(FULL_FOR)
+    _empty(disk / "ballon")
+    await _goes_on(scene)
+
+
+async def _goes_on(scene: Scene) -> None:
+    """What was sent meanwhile, and what is sent now, is accepted; raises TimeoutError."""
+    scene.send(scene.load.dossier((), ()))
+    await scene.sent()
+    await scene.accepted(GOES_ON_WITHIN)
+
+
+def _count_refused(scene: Scene) -> None:
+    refused = scene.gateway.log.read_bytes().count(b'"ledger_away"')
+    scene.figures.notes.append(f"the full disk refused {refused} transactions")
+    if not refused:
+        scene.figures.faults.append("the full disk refused nothing")
+
+
+@contextmanager
+def _small(options: str) -> Iterator[Path]:
+    """A disk in memory."""
+    with _own_place() as place, mounted(place / "klein", "-t", "tmpfs", "-o", options, "kennisgeving") as disk:
+        yield disk
+
+
+@contextmanager
+def _own_place() -> Iterator[Path]:
+    """A directory that others may enter too, as PostgreSQL must."""
+    with tempfile.TemporaryDirectory(prefix="kennisgeving-disk-") as place:
+        Path(place).chmod(0o755)
+        yield Path(place)
+
+
+@contextmanager
+def _instead(grounds: Grounds, postgres: PostgreSQL) -> Iterator[Grounds]:
+    """The same grounds on another PostgreSQL."""
+    there = replace(grounds, postgres=postgres)
+    try:
+        yield there
+    finally:
+        grounds.rounds = there.rounds
 
 
 def _fill(balloon: Path) -> None:
@@ -60,9 +168,26 @@ def _fill(balloon: Path) -> None:
     with balloon.open("wb", buffering=0) as file:
         try:
             while True:
-                file.write(b"\0" * 4096)
+                file.write(b"\0" * BLOCK)
         except OSError:
             return
+
+
+def _litter(place: Path) -> None:
+    """Until there is not one file more."""
+    place.mkdir()
+    for nr in count():
+        try:
+            (place / str(nr)).touch()
+        except OSError:
+            return
+
+
+def _empty(balloon: Path) -> None:
+    if balloon.is_dir():
+        shutil.rmtree(balloon)
+    else:
+        balloon.unlink()
 
 
 class Disk:
@@ -109,21 +234,54 @@ def _run(*command: str, is_sure: bool = True) -> None:
         raise MountRefused(f"{command[0]}: {done.stderr.strip()}")
 
 
-async def power_cut(grounds: Grounds, seed: int, cuts: int = POWER_CUTS, bugs: Sequence[str] = ()) -> list[Figures]:
-    """F7. The gateway is frozen at work, and the disk copied as a power cut would leave it; the next one starts from
-    the copy."""
-    with Disk(grounds.directory / f"images-{grounds.rounds}") as disk:
+async def power_cut(
+    grounds: Grounds, seed: int, cuts: int = POWER_CUTS, engines: Sequence[str] = ENGINES, bugs: Sequence[str] = ()
+) -> list[Figures]:
+    """F7. Gateway and ledger are frozen at work, and the disk copied as a power cut would leave it; the next ones start
+    from the copy."""
+    cut = {"sqlite": _sqlite_cut, "postgresql": _postgresql_cut}
+    return [await cut[engine](grounds, seed, cuts, bugs) for engine in engines]
+
+
+async def _sqlite_cut(grounds: Grounds, seed: int, cuts: int, bugs: Sequence[str]) -> Figures:
+    with _own_place() as place, Disk(place) as disk:
         async with open_scene(grounds, "F7", "sqlite", seed, home=disk.place, bugs=bugs) as scene:
             for _ in range(cuts):
-                for _ in range(8):
-                    scene.send(scene.load.dossier())
-                await asyncio.sleep(1.0)
-                scene.gateway.signal(signal.SIGSTOP)
-                await asyncio.sleep(0.05)
+                await _at_work(scene)
                 copy = disk.copy()
                 await scene.gateway.kill()
-                await scene.forget_ledger()
-                disk.replace(copy)
-                scene.figures.count_kill("power")
-                await scene.start()
-            return [await scene.end()]
+                await _restart_from(scene, disk, copy)
+            return await scene.end()
+
+
+async def _postgresql_cut(grounds: Grounds, seed: int, cuts: int, bugs: Sequence[str]) -> Figures:
+    with _own_place() as place, Disk(place) as disk, PostgreSQL(disk.place) as postgres:
+        _run("sync", "-f", str(disk.place))  # initdb leaves that to us
+        with _instead(grounds, postgres) as there:
+            async with open_scene(there, "F7", "postgresql", seed, bugs=bugs) as scene:
+                for _ in range(cuts):
+                    await _at_work(scene)
+                    postgres.freeze()
+                    copy = disk.copy()
+                    await scene.gateway.kill()
+                    await asyncio.to_thread(postgres.crash)
+                    await _restart_from(scene, disk, copy, postgres)
+                return await scene.end()
+
+
+async def _at_work(scene: Scene) -> None:
+    """The gateway is frozen in the middle of it."""
+    for _ in range(8):
+        scene.send(scene.load.dossier())
+    await asyncio.sleep(1.0)
+    scene.gateway.signal(signal.SIGSTOP)
+    await asyncio.sleep(0.05)
+
+
+async def _restart_from(scene: Scene, disk: Disk, copy: Path, postgres: PostgreSQL | None = None) -> None:
+    await scene.forget_ledger()
+    disk.replace(copy)
+    scene.figures.count_kill("power")
+    if postgres is not None:
+        await asyncio.to_thread(postgres.start)
+    await scene.start()

@@ -191,9 +191,8 @@ async def _die_with_the_reply(scene: Scene, channel: str, point: str, times: int
         scene.send(scene.load.dossier(_of(channel), ("voortgang",)))
         await scene.gateway.start(point, 1, scene.bugs)
         if not await scene.gateway.died(8):
-            scene.figures.notes.append(f"never came to {point}")
             await scene.gateway.kill()
-        scene.figures.count_kill("gateway", scene.gateway.died_at() or "elsewhere")
+        scene.count_death(scene.gateway, point)
 
 
 def _of(channel: str) -> tuple[str, ...]:

@@ -24,6 +24,8 @@ async def commits_lost(grounds: Grounds, seed: int, dossiers: int = 60, part: fl
             await asyncio.sleep(3)
         lost = grounds.to_ledger.commits_lost - before
         scene.figures.notes.append(f"{lost} answers to COMMIT lost")
+        if not lost:
+            scene.figures.faults.append("no answer to COMMIT was lost")
         return [await scene.end()]
 
 

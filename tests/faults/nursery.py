@@ -162,10 +162,10 @@ class Gateway:
             file.seek(self._log_from)
             return file.read().count(f'"{event}"'.encode())
 
-    def memory_mb(self) -> int:
-        """Resident, of the process that runs."""
-        pages = Path(f"/proc/{self._pid}/statm").read_text().split()[1]
-        return int(pages) * os.sysconf("SC_PAGE_SIZE") // 2**20
+    def peak_mb(self) -> int:
+        """The most that was ever resident of the process that runs."""
+        lines = Path(f"/proc/{self._pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM:"))
 
     def last_lines(self, number: int = 15) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-number:])

@@ -342,11 +342,12 @@ async def open_scene(
     late_after: float = 0.0,
 ) -> AsyncIterator[Scene]:
     """A gateway that is ready and a sender that listens. Before that it dies once at each of the points `at_birth`, of
-    what it does on an empty ledger only. `proxied`: "ledger", "broker", which the gateways named in `indirect` reach
-    by way of the proxies; `home`: where SQLite is;
-    `names` has the gateway's own hosts and resolv.conf, for the webhooks `by_name`;
-    `limits` has the `limiet` of creditors; `late_after`: seconds in the place of the four hours after which what is not
-    handed over is reported."""
+    what it does on an empty ledger only.
+
+    `proxied`: "ledger", "broker", which the gateways named in `indirect` reach by way of the proxies; `home`: where
+    SQLite is; `names` has the gateway's own hosts and resolv.conf, for the webhooks `by_name`; `limits` has the `limiet`
+    of creditors; `late_after`: seconds in the place of the four hours after which what is not handed over is reported.
+    """
     grounds.rounds += 1
     await grounds.sweep()
     directory = grounds.directory / f"{grounds.rounds:04}-{fault}"
@@ -372,14 +373,18 @@ async def open_scene(
         async with listening(sender):
             yield scene
     finally:
-        for task in scene.sending:
-            task.cancel()
-        await asyncio.gather(*scene.sending, return_exceptions=True)
-        for gateway in gateways:
-            await gateway.kill()
-        await scene.ledger.aclose()
+        await _cleared_away(scene)
         if engine == "postgresql":
             grounds.postgres.drop_database(urlsplit(url).path[1:])
+
+
+async def _cleared_away(scene: Scene) -> None:
+    for task in scene.sending:
+        task.cancel()
+    await asyncio.gather(*scene.sending, return_exceptions=True)
+    for gateway in scene.gateways:
+        await gateway.kill()
+    await scene.ledger.aclose()
 
 
 async def _begun(scene: Scene, at_birth: Sequence[str]) -> None:

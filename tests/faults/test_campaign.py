@@ -1,5 +1,7 @@
 """The campaign in small, and that it notices seeded bugs. The whole of it is `make faults`."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -9,7 +11,7 @@ from tests.faults.grounds import Grounds
 from tests.faults.report import write
 from tests.faults.scene import Figures
 from tests.faults.teeth import QUICK as QUICK_TEETH
-from tests.faults.teeth import TEETH, bite_one
+from tests.faults.teeth import TEETH, Bite, bite_one
 from tests.servers import ServerFailed
 
 SEED = 2026
@@ -21,8 +23,32 @@ async def test_every_invariant_holds_under_the_quick_faults(grounds: Grounds) ->
     assert [(one.fault, one.broken, one.faults) for one in rounds if one.broken or one.faults] == []
     assert sum(one.kills.get("gateway", 0) for one in rounds) >= QUICK.kills
     assert all(one.deliveries > 0 for one in rounds), told
-    write(grounds.directory / "report.md", SEED, rounds, [], 1.0)
-    assert "Every invariant held in every round." in (grounds.directory / "report.md").read_text()
+
+
+def _report(path: Path, rounds: Sequence[Figures], bites: Sequence[Bite] = ()) -> str:
+    write(path / "report.md", SEED, rounds, bites, 1.0)
+    return (path / "report.md").read_text()
+
+
+def test_the_report_says_that_all_held_only_where_every_fault_was_tried(tmp_path: Path) -> None:
+    every = [Figures(name) for name in FAULTS]
+    assert "**Every invariant held in every round.**" in _report(tmp_path, every)
+    less = _report(
+        tmp_path, [one for one in every if one.fault not in ("F3", "F7")] + [Figures("F7", notes=["SKIPPED: x"])]
+    )
+    assert "Every invariant held in every round." not in less
+    assert "Not run: F3, F7." in less
+    assert [line for line in less.splitlines() if line.startswith("| F3 ") and "**not run**" in line]
+    assert [line for line in less.splitlines() if line.startswith("| F7 ") and "**skipped**" in line]
+    red = _report(tmp_path, [*every, Figures("F8", faults=["the full disk refused nothing"])])
+    assert f"**1 of {len(FAULTS) + 1} rounds are red.**" in red
+
+
+def test_a_seeded_bug_that_was_not_tried_does_not_read_as_caught(tmp_path: Path) -> None:
+    bites = [Bite("synchronous_off", "x", (), False, "mounts nothing"), Bite("no_fencing", "x", ("I11",), True)]
+    lines = {line.split("`")[1]: line for line in _report(tmp_path, [], bites).splitlines() if line.startswith("| `")}
+    assert {bug for bug, line in lines.items() if "| yes |" in line} == {"no_fencing"}
+    assert {bug for bug, line in lines.items() if "**not tried**" in line} == TEETH.keys() - {"no_fencing"}
 
 
 async def test_seeded_bugs_turn_the_campaign_red(grounds: Grounds) -> None:
