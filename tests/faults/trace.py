@@ -9,7 +9,7 @@ line is one write, so that a kill tears none. Channels are numbered as the proce
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from itertools import count
 from pathlib import Path
@@ -71,8 +71,8 @@ def _follow_messages(number: Callable[[Any], int]) -> None:
     def places_of(these: Iterable[Any]) -> tuple[Place, ...]:
         return tuple(places[id(one)][1] for one in these if id(one) in places)
 
-    def arriving(message: DeliveredMessage, senders: Mapping[str, Sender]) -> Arrival:
-        arrival = arrive(message, senders)
+    def arriving(message: DeliveredMessage, sender: Sender | None) -> Arrival:
+        arrival = arrive(message, sender)
         places[id(arrival)] = (arrival, Place(number(message.channel), message.delivery_tag or 0))
         return arrival
 
