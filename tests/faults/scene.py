@@ -345,8 +345,8 @@ async def open_scene(
     what it does on an empty ledger only.
 
     `proxied`: "ledger", "broker", which the gateways named in `indirect` reach by way of the proxies; `home`: where
-    SQLite is; `names` has the gateway's own hosts and resolv.conf, for the webhooks `by_name`; `limits`: the `limiet` of
-    creditors; `late_after`: seconds in the place of the four hours after which what is not handed over is reported.
+    SQLite is; `names` has the gateway's own hosts and resolv.conf, for the webhooks `by_name`; `limits`: their
+    `limiet`; `late_after`: seconds in the place of the four hours after which what is not handed over is reported.
     """
     grounds.rounds += 1
     await grounds.sweep()
