@@ -30,7 +30,7 @@ SECOND = 1_000_000
 """Instants in the ledger are epoch microseconds."""
 
 OWN_FAULT_PAUSE = 60.0
-"""Seconds that a lane rests after a fault of ours; an operator has been told."""
+"""Seconds that a lane, or one delivery, rests after a fault of ours; an operator has been told."""
 
 LATE_FROM = 4 * 3600 * SECOND
 """From this age on a delivery has been, or is about to be, reported as delayed: its end must be known to the agenda."""
@@ -122,7 +122,7 @@ def _decide(standing: Standing, outcome: Outcome, now: int, jitter: float, polic
         case Deferred(seconds=seconds):
             return _after_deferral(standing, now, now + int(seconds * SECOND))
         case OwnFault():
-            return _after_own_fault(standing, now, held_until(outcome, now))
+            return _after_own_fault(standing, now, now + int(OWN_FAULT_PAUSE * SECOND))
         case Transient(retry_after=hint):
             return _retry(standing, now, hint, jitter, policy, Happening.RETRY)
         case Uncertain():
@@ -166,7 +166,9 @@ def _after_withdrawal(standing: Standing, outcome: Outcome) -> Decision:
 
 def held_until(outcome: Outcome, now: int) -> int:
     """Until when the whole lane rests after `outcome`, before anything else is sent on it; 0: it does not."""
-    return now + int(OWN_FAULT_PAUSE * SECOND) if isinstance(outcome, OwnFault) else asked_to_wait_until(outcome, now)
+    if isinstance(outcome, OwnFault) and not outcome.this_only:
+        return now + int(OWN_FAULT_PAUSE * SECOND)
+    return asked_to_wait_until(outcome, now)
 
 
 def asked_to_wait_until(outcome: Outcome, now: int) -> int:

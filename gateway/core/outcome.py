@@ -69,9 +69,11 @@ class RefusedForGood(Struct, frozen=True, tag="geweigerd"):
 
 
 class OwnFault(Struct, frozen=True, tag="eigen_fout"):
-    """Our certificate, credentials, key or settings are wrong: not an outage of theirs."""
+    """Our certificate, credentials, key or settings are wrong: not an outage of theirs. `this_only`: something of ours
+    is wrong with this delivery alone, and the others of its lane are not held up by it."""
 
     evidence: Evidence
+    this_only: bool = False
 
 
 class Uncertain(Struct, frozen=True, tag="onzeker"):

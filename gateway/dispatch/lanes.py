@@ -89,7 +89,7 @@ class Line(Generic[T]):
     def hold_after(self, outcome: Outcome, now: int) -> None:
         """Rest for as long as what has ended so asks."""
         self.held_until = max(self.held_until, held_until(outcome, now))
-        self.is_ours_to_mend |= isinstance(outcome, OwnFault)
+        self.is_ours_to_mend |= isinstance(outcome, OwnFault) and not outcome.this_only
 
     # -- claiming ---------------------------------------------------------------------------------------------------
 

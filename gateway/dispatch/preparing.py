@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from gateway.batches import Batches
 from gateway.clock import Clock
 from gateway.contract import Draft, Link
-from gateway.core.outcome import Evidence, OwnFault, RefusedForGood, Transient
+from gateway.core.outcome import Evidence, OwnFault, RefusedForGood
 from gateway.dispatch.in_hand import InHand
 from gateway.dispatch.rendering import Ready, Rendering
 from gateway.dispatch.sending import Sending
@@ -93,13 +93,14 @@ class Preparing:
 
     @contextmanager
     def _rendering_may_fail(self, claimed: Claimed) -> Iterator[None]:
-        """A bug in an adapter, or a row that does not open: nothing has left, and nobody else may notice."""
+        """A bug in an adapter, or a row that does not open: a fault of ours. Nothing has left, and nobody else may
+        notice."""
         try:
             yield
         except Exception as why:
             fout = type(why).__name__
             log.exception("not_rendered", kanaal=claimed.channel, schuldeiser=claimed.creditor, fout=fout)
-            self._settling.end(claimed, Transient(Evidence("fout_in_adapter")))
+            self._settling.end(claimed, OwnFault(Evidence("niet_opgemaakt"), this_only=True))
 
     async def _freeze(self, batch: list[Ready]) -> None:
         now = self._clock.micros()

@@ -68,6 +68,7 @@ def test_a_hand_over_recorded_after_the_answer_changes_nothing_but_the_proof() -
     [
         (Deferred(30, "tempo"), 0, False),
         (OwnFault(SAID), 0, True),
+        (OwnFault(SAID, this_only=True), 0, False),
         (Transient(SAID), 1, False),
         (Transient(SAID, retry_after=120), 1, True),
         (Uncertain(SAID), 1, False),
@@ -83,8 +84,9 @@ def test_only_what_is_not_our_doing_spends_budget_and_only_a_hint_or_a_fault_of_
     assert decision.next_action_at > NOW
 
 
-def test_a_fault_of_ours_alarms() -> None:
-    assert decide(STANDING, OwnFault(SAID), NOW, 0, POLICY).alarm == "eigen_fout"
+@pytest.mark.parametrize("this_only", [False, True])
+def test_a_fault_of_ours_alarms(this_only: bool) -> None:
+    assert decide(STANDING, OwnFault(SAID, this_only), NOW, 0, POLICY).alarm == "eigen_fout"
 
 
 def test_doubt_is_not_a_failure() -> None:

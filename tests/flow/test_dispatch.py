@@ -392,6 +392,46 @@ async def test_an_adapter_that_raises_holds_up_nobody_and_nothing_for_good(
             assert "onzeker" in {one.outcome for one in await town.attempts("energie")}
 
 
+class Allergic(Clumsy):
+    """There is one dossier that it can never render."""
+
+    def render(self, draft: Draft) -> Rendition:
+        if draft.view.dossierkenmerk == "SHV-0":
+            raise ZeroDivisionError("render")
+        return self._link.render(draft)
+
+
+class AllergicAndSlow(Allergic):
+    slow_render: ClassVar[bool] = True
+
+
+@pytest.mark.parametrize("kind", [Allergic, AllergicAndSlow])
+async def test_what_cannot_be_rendered_is_our_fault_and_holds_up_nothing_else(
+    sqlite_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    kind: type[Clumsy],
+) -> None:
+    monkeypatch.setattr(ClumsyWebhook, "kind", kind)
+    monkeypatch.setattr(app, "load_channels", lambda: {**load_channels(), "webhook": ClumsyWebhook})
+    async with running(tmp_path, sqlite_url, [neighbour("energie")]) as town:
+        await town.send(*notices(1, "energie"))
+        (poisonous,) = await town.reach("wacht_op_poging")
+        before = Clock().micros()
+        await town.send(*notices(4, "energie")[1:])
+
+        async def others() -> bool:
+            return [row.state for row in await town.deliveries()].count("afgeleverd") == 3
+
+        await town.until(others)
+        now = next(row for row in await town.deliveries() if row.id == poisonous.id)
+        assert (now.state, now.tries, await town.tasks()) == ("wacht_op_poging", 0, [])
+        assert now.next_action_at > before + 30 * lane.SECOND
+        faults = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"own_fault"' in line]
+        assert [(line["level"], line["code"]) for line in faults] == [("error", "niet_opgemaakt")]
+
+
 # -- the end ---------------------------------------------------------------------------------------------------------
 
 
