@@ -107,7 +107,7 @@ class Preparing:
         held = await self._ledger.run(queue.freeze, [ready.intent for ready in batch], self._tenure.me, now)
         for ready in batch:
             ready.frozen_at = now
-            if ready.claimed.id in held:
+            if ready.claimed.token in held:
                 self._sending.take(ready)
             else:
                 self._in_hand.drop(ready)

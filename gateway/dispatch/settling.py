@@ -16,7 +16,7 @@ from gateway.dispatch.tenure import Tenure
 from gateway.ledger.engine import Ledger
 from gateway.ledger.evidence import Record, Subject
 from gateway.ledger.lanes import Owned
-from gateway.ledger.queue import Claimed
+from gateway.ledger.queue import Claimed, Token
 from gateway.ledger.settle import Locked, Result, Settlement, settle
 from gateway.links import Lane, Links
 from gateway.log import logger
@@ -117,12 +117,12 @@ class Settling:
     # -- on record --------------------------------------------------------------------------------------------------
 
     async def _settle(self, batch: list[Ended]) -> None:
-        by_claim = {(ended.claimed.id, ended.claimed.fence): ended for ended in batch}
-        decisions: dict[str, Decision] = {}
+        by_claim = {ended.claimed.token: ended for ended in batch}
+        decisions: dict[Token, Decision] = {}
 
         def settle_one(locked: Locked) -> Settlement:
             settlement = self._results.settlement(by_claim[locked.id, locked.fence], locked)
-            decisions[locked.id] = settlement.decision
+            decisions[locked.id, locked.fence] = settlement.decision
             return settlement
 
         def late_one(result: Result, subject: Subject) -> Record | None:
@@ -138,7 +138,7 @@ class Settling:
             self._on_agenda()
         for ended in batch:
             self._in_hand.forget(ended.claimed)
-            decision = decisions.get(ended.claimed.id)
+            decision = decisions.get(ended.claimed.token)
             if decision is not None:
                 self._follow(ended, decision)
 

@@ -27,6 +27,8 @@ from gateway.ledger.schema import (
 
 Lane = tuple[str, str]
 """(creditor, channel)"""
+Token = tuple[str, int]
+"""(delivery id, fence): one claim"""
 
 
 class Claimed(Struct, frozen=True):
@@ -66,6 +68,10 @@ class Claimed(Struct, frozen=True):
     @property
     def lane(self) -> Lane:
         return self.creditor, self.channel
+
+    @property
+    def token(self) -> Token:
+        return self.id, self.fence
 
 
 class Intent(Struct, frozen=True):
@@ -239,10 +245,10 @@ def _notices(connection: Connection, dossiers: Collection[str]) -> _Notices:
     )
 
 
-def freeze(connection: Connection, intents: Sequence[Intent], owner: str, now: int) -> set[str]:
-    """Record the intents (attempt row, frozen bytes, answer page) of claims that are still held; returns their ids.
+def freeze(connection: Connection, intents: Sequence[Intent], owner: str, now: int) -> set[Token]:
+    """Record the intents (attempt row, frozen bytes, answer page) of claims that are still held; returns these claims.
 
-    Doing it again changes nothing."""
+    Doing it again changes nothing. Of one delivery there may be two claims here, the first of which was lost."""
     held = {
         row.id: row.fence
         for row in connection.execute(
@@ -297,7 +303,7 @@ def freeze(connection: Connection, intents: Sequence[Intent], owner: str, now: i
     ]
     if pages:
         insert_missing_rows(connection, answer_page, pages)
-    return {intent.id for intent in mine}
+    return {(intent.id, intent.fence) for intent in mine}
 
 
 def still_held(connection: Connection, id_: str, fence: int) -> bool:
