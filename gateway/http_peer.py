@@ -1,10 +1,12 @@
 """One peer that we call over HTTP: kept connections, guarded addresses, bounded replies.
 
 What went wrong is told by when it went wrong: before the request left us it is Transient, after that Uncertain; an
-address we may not dial is our own fault, and so is a client certificate that the peer refuses, by its own words: the
-alert that ends TLS. A connection that ends without one says nothing about us.
+address we may not dial is our own fault, and so is a client certificate that the peer refuses. It says so by the alert
+that ends TLS; many servers lose that alert and just hang up, and are known by doing so on an idle connection too. Any
+other end of a connection says nothing about us.
 """
 
+import asyncio
 import ssl
 from collections.abc import Mapping
 
@@ -14,13 +16,14 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from gateway.core.outcome import Evidence, OwnFault, Transient, Uncertain
-from gateway.net import AddressRefused, Guard, Networks
+from gateway.net import AddressRefused, Guard, Networks, connect_allowed
 
 REPLY_CAP = 1 << 20
 """Bytes of a reply that are read; of a longer one, nothing is used."""
 EVIDENCE_CAP = 4096
 _CONNECT_SHARE = 0.6  # of the time for a request; what is over is for the reply
 KEPT_SECONDS = 30.0  # shorter than most servers keep an idle connection
+_HANGS_UP_WITHIN = 1.0  # seconds after the handshake; who refuses a certificate does so at once
 _NO_CEILING = 1e9  # aiohttp rounds long time-outs up to whole seconds, beyond what we promised
 
 _REFUSALS = frozenset(
@@ -37,6 +40,9 @@ _REFUSALS = frozenset(
     }
 )
 """Alerts about the certificate of whoever gets them (RFC 8446 §6.2), as OpenSSL names them for every version of TLS."""
+
+_REFUSED = "mtls_geweigerd"
+_CUT_OFF = "verbroken"
 
 NotAnswered = Transient | OwnFault | Uncertain
 
@@ -56,11 +62,15 @@ class Reply(Struct, frozen=True):
 
 
 class HttpPeer:
-    """`tls` is used for https, with the client certificate that it may hold."""
+    """`tls` is used for https; `has_certificate` says that it holds a client certificate of ours."""
 
-    def __init__(self, networks: Networks, tls: ssl.SSLContext | None, seconds: float) -> None:
+    def __init__(
+        self, networks: Networks, tls: ssl.SSLContext | None, seconds: float, *, has_certificate: bool = False
+    ) -> None:
+        self._networks = networks
         self._guard = Guard(networks)
         self._tls = tls
+        self._has_certificate = has_certificate
         self._timeout = _timeout(seconds)
         self._session: aiohttp.ClientSession | None = None
 
@@ -81,7 +91,32 @@ class HttpPeer:
             ) as response:
                 return await _read(response)
         except (aiohttp.ClientError, TimeoutError) as error:
-            return failure(error)
+            return await self._judged(failure(error), url)
+
+    async def _judged(self, outcome: NotAnswered, url: URL) -> NotAnswered:
+        is_cut_off = self._has_certificate and outcome.evidence.code == _CUT_OFF
+        if is_cut_off and await self._hangs_up_on_us(url):
+            return OwnFault(Evidence(_REFUSED, outcome.evidence.reply))
+        return outcome
+
+    async def _hangs_up_on_us(self, url: URL) -> bool:
+        """On a new connection that is asked nothing: TLS 1.3 refuses a certificate after our handshake is done."""
+        host, port = url.host or "", url.port or 443
+        try:
+            async with asyncio.timeout(self._timeout.connect):
+                sock = await connect_allowed(host, port, self._networks)
+                reader, writer = await asyncio.open_connection(sock=sock, ssl=self._tls, server_hostname=host)
+        except (OSError, TimeoutError, AddressRefused):
+            return False
+        try:
+            async with asyncio.timeout(_HANGS_UP_WITHIN):
+                return await reader.read(1) == b""
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+        finally:
+            writer.transport.abort()
 
     async def aclose(self) -> None:
         session, self._session = self._session, None
@@ -106,7 +141,7 @@ def failure(error: aiohttp.ClientError | TimeoutError) -> NotAnswered:
     """What an exception of aiohttp means for the delivery that it interrupted."""
     match error:
         case _ if _refuses_our_certificate(error):
-            return OwnFault(_evidence("mtls_geweigerd", error))
+            return OwnFault(_evidence(_REFUSED, error))
         case aiohttp.ClientSSLError():
             return Transient(_evidence("tls", error))
         case aiohttp.ClientConnectorDNSError():
@@ -120,7 +155,7 @@ def failure(error: aiohttp.ClientError | TimeoutError) -> NotAnswered:
         case TimeoutError():
             return Uncertain(_evidence("timeout", error))
         case _:
-            return Uncertain(_evidence("verbroken", error))
+            return Uncertain(_evidence(_CUT_OFF, error))
 
 
 def _refuses_our_certificate(error: BaseException | None) -> bool:

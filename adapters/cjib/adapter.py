@@ -64,7 +64,7 @@ class CjibLink:
         self._certificate_ends = expiry(settings.certificaat)
         tls = client_ssl(endpoint.ca, settings.certificaat, settings.certificaat_sleutel)
         seconds = surroundings.attempt_timeout
-        self._peer = HttpPeer(endpoint.networks, tls, seconds)
+        self._peer = HttpPeer(endpoint.networks, tls, seconds, has_certificate=True)
         key = token_key(settings.sleutel)
         now, entropy = surroundings.now, surroundings.entropy
         self._tokens = TokenSource(self._peer, settings, key, now, entropy, seconds * _TOKEN_SHARE)

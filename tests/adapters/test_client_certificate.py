@@ -48,7 +48,7 @@ async def server(tls: ssl.SSLContext) -> AsyncIterator[URL]:
 
 def peer_with(authority: Authority, mine: Issued | None) -> HttpPeer:
     own = (f"file:{mine.certificate}", f"file:{mine.key}") if mine else ()
-    return HttpPeer(LOOPBACK, client_ssl(f"file:{authority.certificate}", *own), 2.0)
+    return HttpPeer(LOOPBACK, client_ssl(f"file:{authority.certificate}", *own), 2.0, has_certificate=bool(mine))
 
 
 async def asked(peer: HttpPeer, url: URL) -> str:
@@ -92,6 +92,17 @@ async def test_a_certificate_that_the_peer_refuses_is_our_own_fault(
     async with server(tls) as url:
         peer = peer_with(authority, mine)
         assert await asked(peer, url) == "OwnFault mtls_geweigerd"
+        await peer.aclose()
+
+
+async def test_a_peer_that_hangs_up_without_a_word_after_the_handshake_refuses_our_certificate(
+    authority: Authority, server_certificate: Issued, client: Issued, tmp_path: Path
+) -> None:
+    tls = server_ssl(server_certificate, Authority.create(tmp_path).certificate)
+    tls.sslobject_class = ssl.SSLObject  # asyncio's own servers end so: the alert is never sent
+    async with server(tls) as url:
+        peer = peer_with(authority, client)
+        assert [await asked(peer, url) for _ in range(2)] == ["OwnFault mtls_geweigerd"] * 2
         await peer.aclose()
 
 
