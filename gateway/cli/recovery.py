@@ -85,8 +85,8 @@ def _tell(found: Found, *, is_done: bool, as_json: bool) -> int:
     rows = [(one.schuldeiser, one.kanaal, one.gevolg, str(one.aantal)) for one in lines]
     if rows:
         console().print(table("", ("schuldeiser", "kanaal", "gevolg", "aantal"), rows))
-    if found.later:
-        say(f"Waarvan gemaakt na dat tijdstip: {found.later}. Klopt --sinds?")
     number = sum(one.aantal for one in lines)
     say(f"{number} bezorgingen zijn onzeker." if is_done else f"{number} bezorgingen zouden onzeker worden.")
+    if found.later:
+        say(f"Waarvan gemaakt na dat tijdstip: {found.later}. Klopt --sinds?")
     return 0
