@@ -22,7 +22,7 @@ test: .venv/.dev  ## every test, against a real RabbitMQ and PostgreSQL that the
 	$(BIN)/python -m pytest -q -n auto --dist worksteal $(ARGS)
 
 faults: .venv/.dev  ## break everything that can break, for most of an hour, and write docs/guarantee-report.md; F=F1 for one
-	@.ci/servers
+	@.ci/servers faults
 	$(BIN)/python -m tests.faults $(F) $(ARGS)
 
 check: .venv/.dev  ## lint, format, types, import order

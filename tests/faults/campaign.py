@@ -5,7 +5,21 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from tests.faults import comeback, delays, disks, inputs, kills, large, limits, mix, names, network, outages, partitions
+from tests.faults import (
+    comeback,
+    delays,
+    disks,
+    failing_disk,
+    inputs,
+    kills,
+    large,
+    limits,
+    mix,
+    names,
+    network,
+    outages,
+    partitions,
+)
 from tests.faults.grounds import Grounds
 from tests.faults.scene import Figures
 
@@ -28,8 +42,8 @@ class Effort(NamedTuple):
 LONGEST = 1500.0
 """Seconds that one fault may take, twice what the longest takes; F24 has its minutes beyond that."""
 FULL = Effort(1000, 20, 20.0, 200, 75.0)
-CI = Effort(60, 2, 1.0, 60, 8.0, each_on_both=False)
-QUICK = Effort(16, 1, 0.0, 60, 8.0, each_on_both=False, only=frozenset({"F1", "F6", "F16"}))
+CI = Effort(60, 2, 1.0, 40, 8.0, each_on_both=False)
+QUICK = Effort(16, 1, 0.0, 40, 8.0, each_on_both=False, only=frozenset({"F1", "F6", "F16"}))
 Run = Callable[[Grounds, int, Effort], Awaitable[list[Figures]]]
 
 
@@ -50,7 +64,7 @@ FAULTS: Mapping[str, Fault] = {
     "F5": Fault("PostgreSQL killed", lambda g, seed, much: outages.database(g, seed, much.servers * 3 // 2)),
     "F6": Fault("answers to COMMIT lost", lambda g, seed, much: network.commits_lost(g, seed, 30 + much.servers * 3)),
     "F7": Fault("power cut", lambda g, seed, much: disks.power_cut(g, seed, min(disks.POWER_CUTS, much.servers))),
-    "F8": Fault("disk full", lambda g, seed, much: disks.full(g, seed)),
+    "F8": Fault("disk full or failing", lambda g, seed, much: failing_disk.full_or_failing(g, seed)),
     "F10": Fault(
         "creditors slow, hostile (with F11)",
         lambda g, seed, much: network.bad_creditors(g, seed, each_on_both=much.each_on_both),

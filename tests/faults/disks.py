@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tests.faults.creditors import NAMES
 from tests.faults.grounds import Grounds
@@ -56,16 +56,20 @@ async def _sqlite_full(grounds: Grounds, seed: int) -> Figures:
         async with open_scene(grounds, "F8", "sqlite", seed, home=disk) as scene:
             for _ in range(3):
                 await _fills_up(scene, disk)
-            _count_refused(scene)
+            count_refused(scene)
             return await scene.end()
 
 
 async def _postgresql_full(grounds: Grounds, seed: int) -> Figures:
     """Then its write-ahead log finds no room, and no inode: PostgreSQL gives up, and must be started again."""
-    with _small("size=200m,nr_inodes=4k") as disk, PostgreSQL(disk) as postgres, _instead(grounds, postgres) as there:
+    with (
+        _small("size=200m,nr_inodes=4k") as disk,
+        PostgreSQL(disk) as postgres,
+        instead(grounds, postgres=postgres) as there,
+    ):
         async with open_scene(there, "F8", "postgresql", seed) as scene:
             await _fills_up(scene, disk)
-            _count_refused(scene)
+            count_refused(scene)
             for fill in (_fill, _litter):
                 fill(disk / "ballon")
                 for _ in range(4):
@@ -75,7 +79,7 @@ async def _postgresql_full(grounds: Grounds, seed: int) -> Figures:
                 await asyncio.to_thread(postgres.crash)
                 scene.figures.count_kill("postgresql")
                 await asyncio.to_thread(postgres.start)
-                await _goes_on(scene)
+                await goes_on(scene)
             scene.figures.notes.append("PostgreSQL gave up twice, without room and without inodes for its log")
             return await scene.end()
 
@@ -98,13 +102,13 @@ async def _log_full(grounds: Grounds, seed: int) -> Figures:
             scene.gateway.log = log = disk / "a.log"
             log.touch()
             await scene.start()
-            await _goes_on(scene)
+            await goes_on(scene)
             await scene.settle_in()
             _fill(disk / "ballon")
             size = log.stat().st_size
             for _ in range(12):
                 scene.send(scene.load.dossier())
-            await _goes_on(scene)
+            await goes_on(scene)
             await scene.handed_over(*NAMES)
             scene.figures.notes.append("the gateway went on without a log")
             if log.stat().st_size > size + BLOCK:
@@ -121,21 +125,21 @@ async def _fills_up(scene: Scene, disk: Path) -> None:
         scene.send(scene.load.dossier())
     await asyncio.sleep(FULL_FOR)
     _empty(disk / "ballon")
-    await _goes_on(scene)
+    await goes_on(scene)
 
 
-async def _goes_on(scene: Scene) -> None:
+async def goes_on(scene: Scene) -> None:
     """What was sent meanwhile, and what is sent now, is accepted; raises TimeoutError."""
     scene.send(scene.load.dossier((), ()))
     await scene.sent()
     await scene.accepted(GOES_ON_WITHIN)
 
 
-def _count_refused(scene: Scene) -> None:
+def count_refused(scene: Scene) -> None:
     refused = scene.gateway.log.read_bytes().count(b'"ledger_away"')
-    scene.figures.notes.append(f"the full disk refused {refused} transactions")
+    scene.figures.notes.append(f"the disk refused {refused} transactions")
     if not refused:
-        scene.figures.faults.append("the full disk refused nothing")
+        scene.figures.faults.append("the disk refused nothing")
 
 
 @contextmanager
@@ -154,9 +158,9 @@ def _own_place() -> Iterator[Path]:
 
 
 @contextmanager
-def _instead(grounds: Grounds, postgres: PostgreSQL) -> Iterator[Grounds]:
-    """The same grounds on another PostgreSQL."""
-    there = replace(grounds, postgres=postgres)
+def instead(grounds: Grounds, **others: Any) -> Iterator[Grounds]:
+    """The same grounds with another PostgreSQL, or another nursery."""
+    there = replace(grounds, **others)
     try:
         yield there
     finally:
@@ -257,7 +261,7 @@ async def _sqlite_cut(grounds: Grounds, seed: int, cuts: int, bugs: Sequence[str
 async def _postgresql_cut(grounds: Grounds, seed: int, cuts: int, bugs: Sequence[str]) -> Figures:
     with _own_place() as place, Disk(place) as disk, PostgreSQL(disk.place) as postgres:
         _run("sync", "-f", str(disk.place))  # initdb leaves that to us
-        with _instead(grounds, postgres) as there:
+        with instead(grounds, postgres=postgres) as there:
             async with open_scene(there, "F7", "postgresql", seed, bugs=bugs) as scene:
                 for _ in range(cuts):
                     await _at_work(scene)

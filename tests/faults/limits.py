@@ -17,6 +17,7 @@ from tests.servers import RabbitMQ
 DELIVERY_LIMIT = 3
 MESSAGES = 3
 IN_HAND_WITHIN = 20.0
+LOST = "a connection that is lost"
 PROBE = "kennisgeving.proef"
 
 
@@ -71,11 +72,10 @@ async def _loses_its_connection(grounds: Grounds, seed: int) -> Figures:
                 scene.figures.count_kill("connection")
             await _in_hand(scene, DELIVERY_LIMIT + 2)
         grounds.to_ledger.cut()
-        parked = await _count_out(scene)
-        if not parked <= sent:
-            scene.figures.faults.append(f"parked besides: {parked - sent}")
-        for way, counted in (await _ways_counted(grounds.rabbitmq)).items():
-            scene.figures.notes.append(f"RabbitMQ counts {counted} for {way}")
+        parked, counts = await _count_out(scene), await _ways_counted(grounds.rabbitmq)
+        scene.figures.notes += [f"RabbitMQ counts {counted} for {way}" for way, counted in counts.items()]
+        if parked != (sent if counts[LOST] else set()):
+            scene.figures.faults.append(f"{len(parked)} of {len(sent)} messages were parked")
         await _sent(scene)
         return await scene.end()
 
@@ -136,7 +136,7 @@ GiveBack = Callable[[AbstractIncomingMessage, Proxy], Awaitable[None]]
 _WAYS: dict[str, GiveBack] = {
     "a nack": _nack,
     "a channel that is closed": _close_channel,
-    "a connection that is lost": _cut,
+    LOST: _cut,
 }
 
 

@@ -20,15 +20,17 @@ GROWN_UP = 2.5
 
 
 class Nursery:
-    """`async with Nursery() as nursery`: the process that forks them. Leaving ends it, not the gateways."""
+    """`async with Nursery() as nursery`: the process that forks them, run `under` another program. Leaving ends it, not
+    the gateways."""
 
-    def __init__(self) -> None:
+    def __init__(self, under: Sequence[str] = ()) -> None:
+        self._under = under
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         pipe = asyncio.subprocess.PIPE
-        command = [sys.executable, "-m", "tests.faults.gateway"]
+        command = [*self._under, sys.executable, "-m", "tests.faults.gateway"]
         self._process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, start_new_session=True)
         return self
 
@@ -106,6 +108,11 @@ class Gateway:
             os.close(self._pidfd)
             self._pidfd = None
         self._dead.set()
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        return self._pid
 
     @property
     def runs(self) -> bool:
