@@ -164,5 +164,10 @@ class Gateway:
         pages = Path(f"/proc/{self._pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE") // 2**20
 
+    def peak_mb(self) -> int:
+        """The most that was resident, in the life of the process that runs."""
+        status = Path(f"/proc/{self._pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) // 1024
+
     def last_lines(self, number: int = 15) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-number:])
