@@ -4,8 +4,9 @@ Several creditors share one server, each at its own address. It is the relay and
 required before it takes anything.
 
 hangs()           takes the recipient, never answers     drops_reply()   takes the mail, then cuts the connection
-replies_with(…)   this instead of its own reply          is_down()       nothing listens at its port
-refuses()         knows no recipient (550)               is_impostor()   there, with another's certificate
+replies_with(…)   this instead of its own reply          keeps_reply()   takes the mail, never answers
+refuses()         knows no recipient (550)               is_down()       nothing listens at its port
+is_impostor()     there, with another's certificate
 """
 
 import asyncio
@@ -33,7 +34,7 @@ from gateway.sandbox.mail_reader import Mail, MailRefused, OpenMail, open_mail, 
 from gateway.sandbox.peer import Sighting
 
 Way = Literal["answers", "not"]
-Fault = Literal["hangs", "drops_reply"]
+Fault = Literal["hangs", "drops_reply", "keeps_reply"]
 Stage = Literal["MAIL", "RCPT", "DATA"]
 DOMAIN: Final = "schuldeisers.example"
 _USER: Final = "gateway"
@@ -181,6 +182,9 @@ class MailCreditor:
     def drops_reply(self) -> AbstractAsyncContextManager[None]:
         return self._misbehaves("drops_reply")
 
+    def keeps_reply(self) -> AbstractAsyncContextManager[None]:
+        return self._misbehaves("keeps_reply")
+
     @asynccontextmanager
     async def is_down(self) -> AsyncIterator[None]:
         await self._stop()
@@ -285,4 +289,6 @@ class _Desk:
         self._creditor.take(envelope)
         if self._creditor.fault == "drops_reply":
             server.cut()
+        if self._creditor.fault == "keeps_reply":
+            await self._creditor.fault_ends.wait()
         return "250 2.0.0 Aangenomen"

@@ -3,8 +3,8 @@
 Several creditors share one server: each is a user with a key and a directory of its own, from which it cannot get out.
 
 hangs()         opens a file, never answers               drops_reply()   renames, then cuts the connection
-refuses()       another file has the name already         is_down()       nothing listens at its port
-is_impostor()   there, with another host key
+refuses()       another file has the name already         takes(1.5)      does its job, but opens a file slowly
+is_down()       nothing listens at its port               is_impostor()   there, with another host key
 """
 
 import asyncio
@@ -78,6 +78,8 @@ class SftpCreditor:
         self.accounts: dict[str, Account] = {}
         self.fault: Fault | None = None
         self.fault_ends = asyncio.Event()
+        self.opens_after = 0.0
+        """Seconds."""
         self.logins: set[asyncssh.SSHServerConnection] = set()
         self._directory = directory
         self._host_key = _kept_key(directory / "host.sftp.key")
@@ -156,6 +158,14 @@ class SftpCreditor:
 
     def drops_reply(self) -> AbstractAsyncContextManager[None]:
         return self.misbehaves("drops_reply")
+
+    @asynccontextmanager
+    async def takes(self, seconds: float) -> AsyncIterator[None]:
+        self.opens_after = seconds
+        try:
+            yield
+        finally:
+            self.opens_after = 0.0
 
     @asynccontextmanager
     async def is_down(self) -> AsyncIterator[None]:
@@ -254,6 +264,7 @@ class _Files(asyncssh.SFTPServer):
         self._creditor.note(self._account.creditor.encode(), path)
         if self._creditor.fault == "hangs":
             await self._creditor.fault_ends.wait()
+        await asyncio.sleep(self._creditor.opens_after)
         if self._creditor.fault == "refuses" and path.endswith(b".part"):
             name = os.path.basename(path).removeprefix(b".").removesuffix(b".part")
             (self._account.inbox / os.fsdecode(name)).write_bytes(b"iets anders")

@@ -1,9 +1,10 @@
-"""The creditors of the campaign, in a process of their own: four channels, answers in every way, and a hostile one.
+"""The creditors of the campaign, in a process of their own: four channels, answers in every way, and hostile ones.
 
     python -m tests.faults.creditors --map DIR --url GATEWAY     the register's tables on standard output, as JSON
 
 Orders come on standard input, one per line: `<channel> <fault>` with a fault of the sandbox (`drops_reply`, `hangs`,
-`is_down`, …), of the hostile one (`hostile <mode>`), or `calm` to end them all.
+`is_down`, …), of the hostile ones (`hostile <mode> …`, a mode for each), or `calm` to end them all. `taken` asks how
+much of a reply that never ends somebody took.
 """
 
 import argparse
@@ -34,13 +35,13 @@ SFTP = {"s-bevestigt": "confirms", "s-stil": "not"}
 CJIB = ("c-een",)
 EMAIL = {"m-pagina": "answers", "m-scanner": "not"}
 """`m-scanner` has a mail scanner that follows every link, and nobody who answers."""
-HOSTILE = "w-vijand"
-NAMES = (*WEBHOOKS, *SFTP, *CJIB, *EMAIL, HOSTILE)
+HOSTILE = ("w-vijand", "w-vijand-2")
+NAMES = (*WEBHOOKS, *SFTP, *CJIB, *EMAIL, *HOSTILE)
 AGENT = "w-namens"
 AGENTS = {"w-terug": (AGENT,)}
 """Who is told as well; it never answers, and no message names it."""
 CHANNEL = {
-    **dict.fromkeys([*WEBHOOKS, HOSTILE, AGENT], "webhook"),
+    **dict.fromkeys([*WEBHOOKS, *HOSTILE, AGENT], "webhook"),
     **dict.fromkeys(SFTP, "sftp"),
     **dict.fromkeys(CJIB, "cjib"),
     **dict.fromkeys(EMAIL, "email"),
@@ -89,7 +90,7 @@ class Creditors:
         self.sftp = SftpCreditor(self._homes["sftp"])
         self.cjib = CjibCreditor(self._homes["cjib"], pki.server, ca, polls=1)
         self.email = Scanned(self._homes["email"], pki.server, ca=ca)
-        self.hostile = HostileCreditor(pki.server, Journal(self.log, "webhook"), HOSTILE)
+        self.hostile = [HostileCreditor(pki.server, Journal(self.log, "webhook"), name) for name in HOSTILE]
         for channel, server in self._servers.items():
             server.journal = cast(SandboxJournal, Journal(self.log, channel))
         self._faults = AsyncExitStack()
@@ -101,7 +102,7 @@ class Creditors:
     async def run(self) -> None:
         """Until standard input ends."""
         async with AsyncExitStack() as running:
-            for server in (*self._servers.values(), self.hostile):
+            for server in (*self._servers.values(), *self.hostile):
                 await running.enter_async_context(server)
             sys.stdout.write(json.dumps({"tables": self._tables(), "email": self.email.relay(self._ca)}) + "\n")
             sys.stdout.flush()
@@ -115,19 +116,24 @@ class Creditors:
         reader = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         while line := (await reader.readline()).decode().split():
+            said: object = "done"
             match line:
                 case ["calm"]:
                     await self._faults.aclose()
                     self._faults = AsyncExitStack()
-                    self.hostile.mode = "agrees"
-                case ["hostile", mode]:
-                    self.hostile.mode = mode
+                    for one in self.hostile:
+                        one.mode = "agrees"
+                case ["hostile", *modes]:
+                    for one, mode in zip(self.hostile, modes, strict=False):
+                        one.mode = mode
+                case ["taken"]:
+                    said = max(one.taken for one in self.hostile)
                 case [channel, fault, *words]:
                     values = [int(word) if word.isdigit() else float(word) for word in words]
                     await self._faults.enter_async_context(getattr(self._servers[channel], fault)(*values))
                 case _:
                     raise ValueError(line)
-            sys.stdout.write("done\n")
+            sys.stdout.write(f"{said}\n")
             sys.stdout.flush()
 
     def _tables(self) -> list[dict[str, Any]]:
@@ -136,7 +142,7 @@ class Creditors:
             **{name: self.sftp.add(name, cast(Any, way), self._said(name)) for name, way in SFTP.items()},
             **{name: self.cjib.add(name, self._pki.gateway, self._cases(name)) for name in CJIB},
             **{name: self.email.add(name, cast(Any, way), self._said(name)) for name, way in EMAIL.items()},
-            HOSTILE: self.hostile.add(self._homes["webhook"]),
+            **{one.name: one.add(self._homes["webhook"]) for one in self.hostile},
             AGENT: self.webhook.add(AGENT, "not"),
         }
         return [self._entry(name, CHANNEL[name], endpoint) for name, endpoint in endpoints.items()]

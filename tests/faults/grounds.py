@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,13 +53,13 @@ class Neighbourhood:
             self._process.kill()
         await self._process.wait()
 
-    async def order(self, *words: object) -> None:
-        """`<channel> <fault>`, `hostile <mode>` or `calm`; returns when it is so."""
+    async def order(self, *words: object) -> str:
+        """`<channel> <fault>`, `hostile <mode> …`, `calm` or `taken`; returns what is said when it is so."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(" ".join(map(str, words)).encode() + b"\n")
         await self._process.stdin.drain()
-        await self._line()
+        return (await self._line()).decode().strip()
 
     async def _line(self) -> bytes:
         assert self._process is not None
@@ -70,9 +70,11 @@ class Neighbourhood:
         return line
 
     @asynccontextmanager
-    async def misbehaving(self, *words: object) -> AsyncIterator[None]:
-        await self.order(*words)
+    async def misbehaving(self, *words: object, and_also: Sequence[object] = ()) -> AsyncIterator[None]:
+        """As two orders say, the second where there is one."""
         try:
+            for order in filter(None, (words, and_also)):
+                await self.order(*order)
             yield
         finally:
             await self.order("calm")

@@ -3,13 +3,17 @@
 import asyncio
 import random
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from tests.faults.apart import TEMPO, cost_of
+from tests.faults.apart import AILMENTS, AT_MOST, GRAIN, TEMPO, TRIES, Cost, Pair, costs_of, pairs
 from tests.faults.grounds import Grounds
-from tests.faults.hostile import MODES
+from tests.faults.hostile import MODES, NEVER_ENDS
+from tests.faults.inputs import RSS_AT_MOST_MB
 from tests.faults.kills import ENGINES
-from tests.faults.scene import Figures, open_scene
+from tests.faults.scene import Figures, Scene, open_scene
+
+TAKEN_AT_MOST = 16 * 2**20
+"""Bytes of a reply that never ends. The gateway reads 1 MiB; the kernel's buffers on both sides hold some more."""
 
 
 async def commits_lost(grounds: Grounds, seed: int, dossiers: int = 60, part: float = 0.2) -> list[Figures]:
@@ -38,18 +42,41 @@ async def bad_creditors(
     *,
     each_on_both: bool = True,
 ) -> list[Figures]:
-    """F10, F11. A creditor that is slow, silent, or whose replies break HTTP; another behind a bad line: the others are
-    served as quickly as without them. `each_on_both`: every mode on every engine; else they are dealt out."""
+    """F10, F11. Creditors that are slow, silent, or whose replies break HTTP or have no end, one behind a bad line, and
+    a channel that hangs: the others are served as quickly as without them. `each_on_both`: every mode on every engine;
+    else they are dealt out."""
     rounds = []
     for nr, engine in enumerate(engines):
         dealt = modes if each_on_both else modes[nr :: len(engines)]
+        first = 0 if each_on_both else nr * len(AILMENTS) // len(engines)
         async with open_scene(grounds, "F10", engine, seed, bugs=bugs, tempo=TEMPO) as scene:
-            costs = {mode: await cost_of(scene, mode) for mode in dealt}
-            worst = max(costs, key=lambda mode: costs[mode].sick - costs[mode].well)
-            scene.figures.notes.append(f"p95 of a hand-over to others: {costs[worst]} ({worst}, the worst)")
-            scene.figures.faults += [f"{mode}: {it}" for mode, it in costs.items() if it.is_too_high]
+            for pair in pairs(dealt, first):
+                _note_costs(scene.figures, pair, await costs_of(scene, pair))
+            if NEVER_ENDS in dealt:
+                await _judge_appetite(scene)
             rounds.append(await scene.end())
     return rounds
+
+
+def _note_costs(figures: Figures, pair: Pair, costs: Mapping[str, Cost]) -> None:
+    allowed = f"allowed: {AT_MOST - 1:.0%} or {GRAIN * 1000:.0f} ms more, in one pair of {TRIES}"
+    for what, cost in costs.items():
+        figures.notes.append(f"p95 of a hand-over, {what}: {cost} ({pair}; {allowed})")
+        if cost.is_too_high:
+            figures.faults.append(f"{pair}: {what}: {cost}")
+
+
+async def _judge_appetite(scene: Scene) -> None:
+    """Of replies far beyond what a gateway may read."""
+    taken, peak = int(await scene.grounds.neighbours.order("taken")), scene.gateway.peak_mb()
+    scene.figures.notes.append(
+        f"of a reply of 10 GB {taken / 2**20:.1f} MiB were taken (allowed, with what lies in buffers on the way: "
+        f"{TAKEN_AT_MOST / 2**20:.0f} MiB), and memory was at most {peak} MB (allowed: {RSS_AT_MOST_MB} MB)"
+    )
+    if not 0 < taken <= TAKEN_AT_MOST:
+        scene.figures.faults.append(f"{taken} bytes of an endless reply were taken")
+    if peak > RSS_AT_MOST_MB:
+        scene.figures.faults.append(f"the gateway grew to {peak} MB")
 
 
 async def frozen(grounds: Grounds, seed: int, times: int = 4, bugs: Sequence[str] = ()) -> list[Figures]:

@@ -174,5 +174,10 @@ class Gateway:
         lines = Path(f"/proc/{self._pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM:"))
 
+    def peak_mb(self) -> int:
+        """The most that was resident, in the life of the process that runs."""
+        status = Path(f"/proc/{self._pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) // 1024
+
     def last_lines(self, number: int = 15) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-number:])

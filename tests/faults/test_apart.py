@@ -1,10 +1,13 @@
 """What sick creditors may cost the others: a fifth of the p95, or what nobody can tell apart."""
 
+from collections.abc import Mapping
 from itertools import count
 
 import pytest
+from msgspec.structs import replace
 
-from tests.faults.apart import GRAIN, TRIES, Cost, first_bearable, p95
+from tests.faults.apart import AILMENTS, GRAIN, TRIES, WEATHERS, Cost, first_bearable, p95, pairs
+from tests.faults.hostile import MODES
 
 DEAR, BEARABLE = Cost(0.5, 2.0), Cost(0.5, 0.5)
 
@@ -23,14 +26,47 @@ def test_a_fifth_or_a_grain_is_what_others_may_notice(cost: Cost, is_too_high: b
     assert cost.is_too_high is is_too_high
 
 
-@pytest.mark.parametrize(("dear", "found"), [(0, BEARABLE), (TRIES - 1, BEARABLE), (TRIES, DEAR), (TRIES + 1, DEAR)])
+@pytest.mark.parametrize(
+    ("dear", "found"),
+    [
+        (0, replace(BEARABLE, tries=1)),
+        (TRIES - 1, replace(BEARABLE, tries=TRIES)),
+        (TRIES, replace(DEAR, tries=TRIES)),
+        (TRIES + 1, replace(DEAR, tries=TRIES)),
+    ],
+)
 async def test_it_is_too_high_when_it_is_so_every_time(dear: int, found: Cost) -> None:
     turns = count()
 
-    async def measure() -> Cost:
-        return DEAR if next(turns) < dear else BEARABLE
+    async def measure() -> Mapping[str, Cost]:
+        return {"mail": DEAR if next(turns) < dear else BEARABLE}
 
-    assert await first_bearable(measure) == found
+    assert await first_bearable(measure) == {"mail": found}
+
+
+async def test_each_is_judged_by_itself() -> None:
+    turns = count()
+
+    async def measure() -> Mapping[str, Cost]:
+        turn = next(turns)
+        return {"mail": DEAR if turn == 0 else BEARABLE, "the others": DEAR if turn == 1 else BEARABLE}
+
+    assert await first_bearable(measure) == {"mail": replace(BEARABLE, tries=2), "the others": BEARABLE}
+
+
+def test_every_way_to_be_sick_has_its_turn_on_one_engine_and_on_two() -> None:
+    for dealt in ([(MODES, 0)], [(MODES[0::2], 0), (MODES[1::2], len(AILMENTS) // 2)]):
+        found = [pair for modes, first in dealt for pair in pairs(modes, first)]
+        assert sorted(mode for pair in found for mode in pair.modes) == sorted(MODES)
+        assert {pair.ailment for pair in found} == set(AILMENTS)
+        assert all(any(pair.weather == weather for pair in found) for weather in WEATHERS)
+
+
+def test_who_ails_is_not_among_the_healthy() -> None:
+    ailing = next(pair for pair in pairs(MODES) if pair.ailment[:1] == ("sftp",))
+    assert "s-bevestigt" in ailing.sick
+    assert "s-bevestigt" not in ailing.healthy
+    assert "m-pagina" in ailing.healthy
 
 
 def test_the_slowest_twentieth_decides() -> None:
