@@ -10,6 +10,7 @@
 | I10 | changes of state follow the table and each other; only evidence leaves a terminal state, nothing `ingetrokken` |
 | I11 | of one fencing token at most one result counts, and a stale one moves nothing |
 | I12 | an answer is from the creditor of its delivery or an agent, with the digest of what came in |
+| I12 | what a mailbox got is about what was sent |
 | I13 | as many decisions on record as events about them |
 | I14 | `bevestigd` and `geweigerd` rest on a decision of the creditor |
 | I15 | every change of state that the contract names has its event, once |
@@ -43,6 +44,7 @@ CHECKS: tuple[Callable[[Connection, Circumstances], Finding], ...] = (
     states.terminal_but_for_evidence,
     attempts.one_result,
     answers.by_its_creditor,
+    answers.came_back_from_us,
     answers.told_once,
     answers.behind_every_decision,
     events.for_messages,

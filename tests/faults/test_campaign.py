@@ -1,10 +1,16 @@
 """The campaign in small, and that it notices seeded bugs. The whole of it is `make faults`."""
 
+import asyncio
+
 import pytest
 
+from tests.faults.breaches import unseen
 from tests.faults.campaign import FAULTS, QUICK, carry_out, chosen
 from tests.faults.grounds import Grounds
 from tests.faults.report import write
+from tests.faults.saved import has_ledger, judged, main
+from tests.faults.saved import rounds as kept
+from tests.faults.scene import Figures
 from tests.faults.teeth import QUICK as QUICK_TEETH
 from tests.faults.teeth import TEETH, bite_one
 
@@ -19,6 +25,21 @@ async def test_every_invariant_holds_under_the_quick_faults(grounds: Grounds) ->
     assert all(one.deliveries > 0 for one in rounds), told
     write(grounds.directory / "report.md", SEED, rounds, [], 1.0)
     assert "Every invariant held in every round." in (grounds.directory / "report.md").read_text()
+    await _judged_again(grounds, rounds)
+
+
+async def _judged_again(grounds: Grounds, before: list[Figures]) -> None:
+    """What the campaign leaves is as good as what it saw, and a spoiled copy of it is not."""
+    directory = next(one for one in kept(grounds.directory) if has_ledger(one))
+    found, first = await judged(directory), next(one for one in before if one.engine == "sqlite")
+    assert found == first.findings[: len(found)]
+    copies = grounds.directory / "copies"
+    assert await unseen(directory, copies) == []
+    assert await asyncio.to_thread(main, [str(directory)]) == 0
+    assert (
+        await asyncio.to_thread(main, [str(copies / "0"), "--ledger", f"sqlite:///{copies / '0' / 'ledger.db'}"]) == 1
+    )
+    assert await asyncio.to_thread(main, [str(grounds.directory / "certs")]) == 2
 
 
 async def test_seeded_bugs_turn_the_campaign_red(grounds: Grounds) -> None:
