@@ -18,7 +18,7 @@ def check_ledger(config: Path, *, as_json: bool) -> int:
         say_json([_record(finding) for finding in found])
     else:
         for finding in found:
-            say(_line(finding))
+            say(line(finding))
     return 1 if any(finding.broken for finding in found) else 0
 
 
@@ -43,11 +43,11 @@ def _record(finding: Finding) -> dict[str, object]:
     }
 
 
-def _line(finding: Finding) -> str:
+def line(finding: Finding) -> str:
     mark = "FOUT" if finding.broken else "goed"
-    line = f"{mark}  {finding.invariant:<4}{finding.what}: {finding.checked} bekeken"
+    said = f"{mark}  {finding.invariant:<4}{finding.what}: {finding.checked} bekeken"
     if not finding.broken:
-        return line
+        return said
     named = ", ".join(finding.broken[:NAMED_AT_MOST])
     more = len(finding.broken) - NAMED_AT_MOST
-    return f"{line}, {len(finding.broken)} geschonden: {named}" + (f" en nog {more}" if more > 0 else "")
+    return f"{said}, {len(finding.broken)} geschonden: {named}" + (f" en nog {more}" if more > 0 else "")

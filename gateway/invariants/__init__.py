@@ -11,6 +11,7 @@
 |     | who says that something arrived is on record |
 | I11 | of one fencing token at most one result counts, and a stale one moves nothing |
 | I12 | an answer is from the creditor of its delivery or an agent, with the digest of what came in |
+| I12 | what a mailbox got is about what was sent |
 | I13 | as many decisions on record as events about them |
 | I14 | `bevestigd` and `geweigerd` rest on a decision of the creditor |
 | I15 | every change of state that the contract names has its event, once |
@@ -45,6 +46,7 @@ CHECKS: tuple[Callable[[Connection, Circumstances], Finding], ...] = (
     states.attested_by_somebody,
     attempts.one_result,
     answers.by_its_creditor,
+    answers.came_back_from_us,
     answers.told_once,
     answers.behind_every_decision,
     events.for_messages,

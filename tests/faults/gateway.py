@@ -104,7 +104,7 @@ def _hurry(late_after: float) -> None:
     """Every look of the clock comes as soon as suits this."""
     agenda.DELAYED_AFTER, agenda._SPREAD = int(late_after * SECOND), SECOND
     lane.LATE_FROM = agenda.DELAYED_AFTER
-    timers.Timers.__init__.__kwdefaults__.update(look_every=0.5, gather=0.5)
+    timers.Timers.__init__.__kwdefaults__ = {"look_every": 0.5, "gather": 0.5}
 
 
 def _redirect(log: str) -> None:

@@ -87,6 +87,12 @@ class Neighbourhood:
     def since(self, offset: int) -> tuple[list[sightings.Sighting], list[sightings.Reply]]:
         return sightings.read(self.log, offset)
 
+    def lines_since(self, offset: int) -> bytes:
+        """Their log as it is written."""
+        with self.log.open("rb") as file:
+            file.seek(offset)
+            return file.read()
+
 
 @dataclass
 class Grounds:

@@ -170,11 +170,6 @@ class Gateway:
             return file.read().count(f'"{event}"'.encode())
 
     def peak_mb(self) -> int:
-        """The most that was ever resident of the process that runs."""
-        lines = Path(f"/proc/{self._pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM:"))
-
-    def peak_mb(self) -> int:
         """The most that was resident, in the life of the process that runs."""
         status = Path(f"/proc/{self._pid}/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) // 1024

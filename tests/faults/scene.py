@@ -27,6 +27,7 @@ from tests.faults.grounds import Grounds
 from tests.faults.holdings import CLOSED_WITHIN, kept_on_purpose, kept_open, left_lying, parts
 from tests.faults.load import SECRETS, Load
 from tests.faults.nursery import Gateway
+from tests.faults.saved import Round, keep, mine
 from tests.faults.verdict import Witness, judge, read_books
 from tests.flow.outside.messages import GEMEENTE, SENDER, SENDER_OIN, Message
 from tests.flow.outside.sender import BROKER_AWAY, Sender, connect, listening
@@ -275,12 +276,12 @@ class Scene:
         seen, replies = self.grounds.neighbours.since(self.offset)
         at_rest = self._circumstances()
         books = await self.read(lambda connection: read_books(connection, at_rest))
-        mine = [one for one in seen if one.delivery in books.deliveries or one.at >= self._began]
+        own = mine(seen, books.deliveries, self._began)
         witness = Witness(
             confirmed=self.sender.confirmed.keys() - self.counted_out,
             addressed=self.load.addressed,
             events=self.sender.events,
-            seen=mine,
+            seen=own,
             replies=replies,
             trace=[line for one in self.gateways for line in one.trace.read_text().splitlines()],
             logs=b"".join(one.log.read_bytes() for one in self.gateways),
@@ -294,7 +295,22 @@ class Scene:
         figures.notices, figures.deliveries = len(witness.confirmed), len(books.deliveries)
         figures.events = len(books.outbox)
         figures.losses = sum(len(one.broken) for one in figures.findings if one.invariant in ("I1", "I3"))
-        _count_sightings(figures, mine)
+        _count_sightings(figures, own)
+        self._keep(witness, at_rest)
+
+    def _keep(self, witness: Witness, at_rest: Circumstances) -> None:
+        """So that it can be judged again."""
+        what = Round(
+            ledger=self.ledger_url,
+            circumstances=at_rest,
+            began=self._began,
+            addressed={id_: sorted(names) for id_, names in witness.addressed.items()},
+            counted_out=sorted(self.counted_out),
+            parked=witness.parked,
+            commits_lost=witness.commits_lost,
+            still=witness.still,
+        )
+        keep(self.directory, what, witness, self.grounds.neighbours.lines_since(self.offset))
 
     commits_lost_before: int = 0
     """By the proxy, before the round."""

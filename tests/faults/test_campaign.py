@@ -1,14 +1,18 @@
 """The campaign in small, and that it notices seeded bugs. The whole of it is `make faults`."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 import pytest
 
+from tests.faults.breaches import unseen
 from tests.faults.campaign import FAULTS, QUICK, Fault, carry_out, chosen
 from tests.faults.grounds import Grounds
 from tests.faults.report import write
+from tests.faults.saved import has_ledger, judged, main
+from tests.faults.saved import rounds as kept
 from tests.faults.scene import Figures
 from tests.faults.teeth import QUICK as QUICK_TEETH
 from tests.faults.teeth import TEETH, Bite, bite_one
@@ -23,6 +27,21 @@ async def test_every_invariant_holds_under_the_quick_faults(grounds: Grounds) ->
     assert [(one.fault, one.broken, one.faults) for one in rounds if one.broken or one.faults] == []
     assert sum(one.kills.get("gateway", 0) for one in rounds) >= QUICK.kills
     assert all(one.deliveries > 0 for one in rounds), told
+    await _judged_again(grounds, rounds)
+
+
+async def _judged_again(grounds: Grounds, before: list[Figures]) -> None:
+    """What the campaign leaves is as good as what it saw, and a spoiled copy of it is not."""
+    directory = next(one for one in kept(grounds.directory) if has_ledger(one))
+    found, first = await judged(directory), next(one for one in before if one.engine == "sqlite")
+    assert found == first.findings[: len(found)]
+    copies = grounds.directory / "copies"
+    assert await unseen(directory, copies) == []
+    assert await asyncio.to_thread(main, [str(directory)]) == 0
+    assert (
+        await asyncio.to_thread(main, [str(copies / "0"), "--ledger", f"sqlite:///{copies / '0' / 'ledger.db'}"]) == 1
+    )
+    assert await asyncio.to_thread(main, [str(grounds.directory / "certs")]) == 2
 
 
 def _report(path: Path, rounds: Sequence[Figures], bites: Sequence[Bite] = ()) -> str:

@@ -63,6 +63,15 @@ BREACHES = {
     ),
     "a stale result that moved something": ("I11", "UPDATE attempt SET stale = {true}"),
     "an answer of a stranger": ("I12", "UPDATE evidence SET creditor = 'vreemde'"),
+    "evidence without what came in": ("I12", "UPDATE evidence SET raw = {empty}"),
+    "a bounce of what was never sent": (
+        "wat per mail terugkwam, is van iets dat verzonden was en zoals het kwam",
+        "UPDATE evidence SET kind = 'bounce', received_at = 1",
+    ),
+    "a mail that is not the one that came": (
+        "wat per mail terugkwam, is van iets dat verzonden was en zoals het kwam",
+        "UPDATE evidence SET source = 'sha256:00'",
+    ),
     "an answer told twice": (
         "I13",
         "UPDATE outbox SET name = 'antwoord-ontvangen' WHERE name = 'bezorging-afgeleverd'",
@@ -186,6 +195,13 @@ async def test_what_was_paced_by_other_settings_is_not_held_against_those_of_tod
     assert "I17" not in await _seen_after(lived, "SELECT 1", Circumstances(now, slower, settings_from=now))
 
 
+WORDS = {
+    True: {"blob": "x'00'", "empty": "x''", "true": "1"},
+    False: {"blob": "'\\x00'::bytea", "empty": "''::bytea", "true": "true"},
+}
+"""How SQLite says it, and how PostgreSQL does."""
+
+
 class _Undo(Exception):
     """So that the next breach finds the ledger whole."""
 
@@ -195,7 +211,7 @@ async def _seen_after(ledger: Ledger, statement: str, circumstances: Circumstanc
 
     def breach(connection: Connection) -> None:
         is_sqlite = connection.dialect.name == "sqlite"
-        words = {"blob": "x'00'", "true": "1"} if is_sqlite else {"blob": "'\\x00'::bytea", "true": "true"}
+        words = WORDS[is_sqlite]
         connection.execute(text(statement.format_map(words) if "{" in statement else statement))
         seen.update(broken_without_isolation(connection, circumstances or Circumstances(Clock().micros(), POLICY)))
         raise _Undo
