@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -13,7 +14,7 @@ from gateway.ledger.register import revision
 from gateway.sandbox.register import register_toml
 from tests.faults.grounds import Grounds
 from tests.faults.nursery import Gateway
-from tests.faults.points import POINTS, SENDING
+from tests.faults.points import POINTS, SENDING, points_on
 from tests.faults.scene import DIES_WITHIN, LOOK, Figures, Scene, open_scene
 
 PER_ROUND = 60
@@ -23,15 +24,20 @@ ARMED = 0.8
 """Part of the lives that end at a point; the others end at any moment."""
 PATIENCE = 1.6
 """Seconds after which a gateway that did not come to its point is killed where it is."""
-FIRST = ("upgrade", "register", "renew")
+FIRST = ("upgrade", "register", "renew", "release", "page")
 """What a process does once, or seldom: the first hit is waited for."""
-RENEWS_WITHIN = 5.0
-"""Seconds, as its lanes may still be those of a gateway that was killed."""
+BUSY = 12
+"""Dossiers to `w-net` before a gateway is asked to stop: more than its lane has under way."""
+PATIENT = {"renew": 5.0, "page": 5.0, "release": 5.0}
+"""Seconds, where a point is not reached at once: lanes may still be those of a gateway that was killed, a creditor
+takes his time over a page, what is under way ends first."""
 AT_BIRTH = ("upgrade:before", "upgrade:inside", "upgrade:after", "register:before", "register:inside", "register:after")
 """In this order on an empty ledger: nothing is upgraded or registered by whoever comes after that."""
 SLOW = {"latency": 0.4}
 """The line to `w-net`, so that an attempt takes longer than a third of a lease and claims are renewed."""
-LOADED = "register_loaded"
+LOADED, STARTED = "register_loaded", "started"
+STARTS_WITHIN = 10.0
+CLAIMS_WITHIN = 0.6
 NOTICED_WITHIN = 5.0
 NEVER = 6
 """A point for which so many lives were meant, and at which none ended, is not reached any more."""
@@ -50,7 +56,7 @@ def turns(points: Sequence[str]) -> Iterator[tuple[str, int]]:
 async def anywhere(grounds: Grounds, seed: int, kills: int, bugs: Sequence[str] = ()) -> list[Figures]:
     """F1. `kills` are spread over rounds, each on an empty ledger of one engine or the other."""
     meant: Counter[str] = Counter()
-    plans = {engine: turns(tuple(POINTS)) for engine in ENGINES}
+    plans = {engine: turns(points_on(engine)) for engine in ENGINES}
     engines, rounds = cycle(TURNS), list[Figures]()
     chance = random.Random(seed)
     while kills > 0:
@@ -94,8 +100,22 @@ class Killer:
             self._meant[point] += 1
             if point.startswith("register"):
                 await self._live(gateway, "", 1, 0.0, partial(self._clerk.dies, point, gateway))
+            elif point.startswith("release"):
+                await self._live(gateway, point, hit, PATIENT["release"], partial(self._ask_to_stop, gateway))
             else:
-                await self._live(gateway, point, hit, RENEWS_WITHIN if point.startswith("renew") else PATIENCE)
+                await self._live(gateway, point, hit, PATIENT.get(point.partition(":")[0], PATIENCE))
+
+    async def _ask_to_stop(self, gateway: Gateway) -> None:
+        """While more waits in a lane than can be under way: the rest is given back. Who has not started by then has
+        nothing to give back, and goes on."""
+        deadline = time.monotonic() + STARTS_WITHIN
+        while not gateway.said(STARTED):
+            if await gateway.died(LOOK) or time.monotonic() > deadline:
+                return
+        for _ in range(BUSY):
+            self._scene.send(self._scene.load.dossier(("w-net",), ()))
+        await gateway.died(CLAIMS_WITHIN)
+        gateway.signal(signal.SIGTERM)
 
     async def _live(
         self,
@@ -202,5 +222,6 @@ def _of(channel: str) -> tuple[str, ...]:
         "sftp": ("s-bevestigt",),
         "cjib": ("c-een",),
         "email": ("m-pagina",),
+        "page": ("m-pagina",),
     }
     return found.get(channel, ())

@@ -41,7 +41,12 @@ TRANSACTIONS = {
     "published": "gateway.ledger.outbox:published",
     "answer": "gateway.ledger.evidence:record",
     "agenda": "gateway.ledger.agenda:look",
+    "page": "gateway.ledger.evidence:enter_page",
+    "share": "gateway.ledger.lanes:share",
+    "release": "gateway.ledger.queue:release",
 }
+ON_POSTGRESQL = ("share",)
+"""Who has SQLite shares with nobody."""
 CALLS = {
     "ack": "aiormq.channel:Channel.basic_ack",
     "publish": "aiormq.channel:Channel.basic_publish",
@@ -71,6 +76,13 @@ def _points() -> dict[str, Point]:
 
 
 POINTS = _points()
+
+
+def points_on(engine: str) -> tuple[str, ...]:
+    """Names of those that a gateway on this engine comes to."""
+    return tuple(name for name in POINTS if engine == "postgresql" or name.partition(":")[0] not in ON_POSTGRESQL)
+
+
 SENDING = {"webhook": "webhook:after", "sftp": "sftp:after", "email": "email:after", "cjib": "cjib:after"}
 """Channel → the point between I/O and its record (F2)."""
 

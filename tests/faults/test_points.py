@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.bugs import BUGS
 from tests.faults.kills import AT_BIRTH, FIRST, HITS, turns
-from tests.faults.points import KILLED, POINTS, place_of
+from tests.faults.points import KILLED, POINTS, place_of, points_on
 from tests.faults.teeth import TEETH
 
 
@@ -47,6 +47,8 @@ asyncio.run(main())
 def test_the_gateway_is_killed_at_every_point_there_is() -> None:
     lives = list(islice(turns(tuple(POINTS)), len(POINTS)))
     assert [point for point, _ in lives] == list(POINTS)
+    assert set(POINTS) - set(points_on("sqlite")) == {"share:before", "share:inside", "share:after"}
+    assert points_on("postgresql") == tuple(POINTS)
     assert set(AT_BIRTH) == {name for name, point in POINTS.items() if point.function in {"upgrade", "apply"}}
     assert all(hit == 1 for point, hit in lives if point.partition(":")[0] in FIRST)
 
