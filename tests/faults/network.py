@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from tests.faults.apart import AILMENTS, AT_MOST, GRAIN, TEMPO, TRIES, Cost, Pair, costs_of, pairs
 from tests.faults.grounds import Grounds
 from tests.faults.hostile import MODES, NEVER_ENDS
-from tests.faults.inputs import RSS_AT_MOST_MB
 from tests.faults.kills import ENGINES
+from tests.faults.large import RSS_AT_MOST_MB
 from tests.faults.scene import Figures, Scene, open_scene
 
 TAKEN_AT_MOST = 16 * 2**20
