@@ -36,6 +36,7 @@ class Round(Struct, frozen=True):
     began: int
     addressed: dict[str, list[str]]
     counted_out: list[str]
+    repeated: frozenset[str]
     parked: int
     commits_lost: int
     still: float
@@ -61,6 +62,7 @@ def read(directory: Path) -> tuple[Round, Witness]:
         trace=[one for path in sorted(directory.glob("?.trace")) for one in path.read_text().splitlines()],
         logs=b"".join(path.read_bytes() for path in sorted(directory.glob("?.log"))),
         secrets=SECRETS,
+        repeated=what.repeated,
         parked=what.parked,
         commits_lost=what.commits_lost,
         still=what.still,

@@ -85,8 +85,8 @@ _WITHDRAWN = select(_STEP.delivery_id, _STEP.at).where(_STEP.after == State.WITH
 
 
 class Witness(Struct, frozen=True):
-    """What is known outside the ledger. `events`: those that the sender got, by id; `parked`: messages left in queues;
-    `commits_lost`: how many of which the answer never came."""
+    """What is known outside the ledger. `events`: those that the sender got, by id; `repeated`: messages that were sent
+    more than once; `parked`: messages left in queues; `commits_lost`: how many of which the answer never came."""
 
     confirmed: AbstractSet[str]
     addressed: Mapping[str, AbstractSet[str]]
@@ -96,6 +96,7 @@ class Witness(Struct, frozen=True):
     trace: list[str]
     logs: bytes
     secrets: tuple[bytes, ...]
+    repeated: AbstractSet[str] = frozenset()
     parked: int = 0
     commits_lost: int = 0
     still: float = 0.0
@@ -119,7 +120,18 @@ def _nothing_lost(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
     accepted = set(known)
     lost = [id_ for id_ in witness.confirmed if id_ not in accepted and id_ not in books.refusals]
     doubled = [id_ for id_ in accepted if known.count(id_) > 1]
-    return len(witness.confirmed), [*lost, *doubled, *(accepted & books.refusals)]
+    both = (accepted & books.refusals) - (witness.repeated & _too_early(witness))
+    return len(witness.confirmed), [*lost, *doubled, *both]
+
+
+def _too_early(witness: Witness) -> AbstractSet[str]:
+    """Messages that were refused for no more than that their dossier was unknown: when one comes again later it may be
+    accepted."""
+    codes: defaultdict[str, set[str]] = defaultdict(set)
+    for event in witness.events.values():
+        if event["type"].split(".")[2] == "bericht-geweigerd" and event["data"]["bericht"]:
+            codes[event["data"]["bericht"]["id"]].update(fault["code"] for fault in event["data"]["fouten"])
+    return {id_ for id_, found in codes.items() if found == {"dossier_onbekend"}}
 
 
 def _as_addressed(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
