@@ -19,6 +19,7 @@ from yarl import URL
 from gateway.contract import Finding
 from gateway.topology import PARKED_ARGUMENTS, Broker, Management, Topology
 
+NOT_NAMED = "RabbitMQ: argumenten en beleid van de wachtrijen: noem [amqp] beheer_url"
 PATIENCE = 10.0
 _OK = 200
 _INEQUIVALENT = re.compile(r"inequivalent arg '([a-z_-]+)'")
@@ -48,9 +49,6 @@ def reasons_not_to_consume(found: Queues) -> list[str]:
     if unsafe or all(finding.ok for finding in found.arguments):
         return unsafe
     return [finding.text for finding in found.policies if finding.ok is None and finding.text != NOT_NAMED]
-
-
-NOT_NAMED = "RabbitMQ: argumenten en beleid van de wachtrijen: noem [amqp] beheer_url"
 
 
 async def _look_at_intake(connection: AbstractConnection, names: Topology) -> Finding | None:
