@@ -9,6 +9,9 @@ from gateway.invariants.finding import Circumstances, Finding, look, quoted
 MEETING = 2 * SECOND
 """µs. An attempt and a withdrawal that meet both name an instant before their commit; the lock has put them in order,
 and where the attempt came first the withdrawal found the delivery busy."""
+WAITING = 60 * SECOND
+"""µs. A withdrawal waits at most so long for whoever holds what it withdraws, between the instant it names and its
+commit."""
 
 _CLAIMABLE = quoted(CLAIMABLE)
 _AFTER_WITHDRAWAL = f"""
@@ -17,12 +20,12 @@ WHERE "after" = 'ingetrokken' AND "before" <> 'ingetrokken'
 AND started_at > at + CASE WHEN "before" = 'bezig' THEN {MEETING} ELSE 0 END
 UNION ALL SELECT delivery.id FROM attempt JOIN delivery ON delivery.id = attempt.delivery_id
 JOIN dossier ON dossier.id = delivery.dossier_id
-WHERE delivery.soort <> 'intrekking' AND started_at > withdrawn_at + {MEETING}
+WHERE delivery.soort <> 'intrekking' AND started_at > withdrawn_at + {WAITING}
 UNION ALL SELECT delivery.id FROM delivery AS withdrawal JOIN delivery ON delivery.dossier_id = withdrawal.dossier_id
 AND delivery.creditor = withdrawal.creditor AND delivery.versie < withdrawal.versie
 AND coalesce(delivery.agent_for, '') = coalesce(withdrawal.agent_for, '')
 JOIN attempt ON attempt.delivery_id = delivery.id
-WHERE withdrawal.soort = 'intrekking' AND started_at > withdrawal.created_at + {MEETING}"""  # noqa: S608
+WHERE withdrawal.soort = 'intrekking' AND started_at > withdrawal.created_at + {WAITING}"""  # noqa: S608
 """Of what the withdrawal overtook; and of what the creditor had, which is sent again no more, for whatever reason."""
 _GAPS = f"""
 SELECT delivery_id FROM (

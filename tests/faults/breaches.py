@@ -52,6 +52,16 @@ def _about_another(event: dict[str, Any]) -> dict[str, Any]:
     return event | {"data": event["data"] | {"bezorging": "een andere"}}
 
 
+def _withdrawn_long_ago(event: dict[str, Any]) -> dict[str, Any]:
+    """A hand-over that is told as a withdrawal."""
+    said = event["type"].replace(".bezorging-afgeleverd.", ".bezorging-ingetrokken.")
+    return event | {"type": said}
+
+
+def _heard_long_ago(kept: dict[str, Any]) -> dict[str, Any]:
+    return kept | {"heard": dict.fromkeys(kept["heard"], 1)}
+
+
 def _says_its_bsn(directory: Path) -> None:
     with (directory / "a.log").open("a") as log:
         log.write("999990019\n")
@@ -75,10 +85,7 @@ BREACHES: Mapping[str, tuple[str, Spoil]] = {
     "what is another's": ("niemand ziet iets van een ander", _sighting(canaries=["KAN1Zw-stilZ"])),
     "an attempt after a withdrawal": (
         "geen poging begint na de intrekking",
-        _sql(
-            'INSERT INTO transition (delivery_id, at, happening, "before", "after") '
-            "SELECT delivery_id, 1, 'ingetrokken', 'bezig', 'ingetrokken' FROM attempt WHERE outcome <> '' LIMIT 1"
-        ),
+        _both(_edited(EVENTS, _withdrawn_long_ago), _edited(ROUND, _heard_long_ago)),
     ),
     "a decision that nobody took": (
         "elk besluit is door de schuldeiser genomen",

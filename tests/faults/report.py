@@ -70,6 +70,7 @@ def _lines(seed: int, rounds: Sequence[Figures], bites: Sequence[Bite], seconds:
         "I19 (what is done again after a lost answer to COMMIT changes nothing) looks at rounds in which one was lost.",
         "What the clock does is scaled: a withdrawal waits 6 s, not 2 minutes, for an attempt that a kill left",
         "open, a lane rests 2 s, not a minute, after a fault of our own, retries begin at 0.2 s, and a lease is 2 s.",
+        "RabbitMQ stays away for 75 s, not ten minutes, which is longer than all of these.",
         "",
         "## Teeth",
         "",

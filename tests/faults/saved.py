@@ -40,6 +40,7 @@ class Round(Struct, frozen=True):
     parked: int
     commits_lost: int
     still: float
+    heard: dict[str, int]
 
 
 def keep(directory: Path, what: Round, witness: Witness, creditors: bytes) -> None:
@@ -57,6 +58,7 @@ def read(directory: Path) -> tuple[Round, Witness]:
         confirmed=confirmed - set(what.counted_out),
         addressed={id_: frozenset(names) for id_, names in what.addressed.items()},
         events={event["id"]: event for event in _lines(directory / EVENTS)},
+        heard=what.heard,
         seen=seen,
         replies=replies,
         trace=[one for path in sorted(directory.glob("?.trace")) for one in path.read_text().splitlines()],

@@ -24,13 +24,14 @@ from gateway.ledger.engine import Ledger, LedgerAway
 from gateway.sandbox.register import register_toml, to_toml
 from tests.faults.gateway import OWN_FAULT_PAUSE
 from tests.faults.grounds import Grounds
+from tests.faults.hearing import Listener
 from tests.faults.holdings import CLOSED_WITHIN, kept_on_purpose, kept_open, left_lying, parts
 from tests.faults.load import SECRETS, Load
 from tests.faults.nursery import Gateway
 from tests.faults.saved import Round, keep, mine
 from tests.faults.verdict import Witness, judge, read_books
 from tests.flow.outside.messages import GEMEENTE, SENDER, SENDER_OIN, Message
-from tests.flow.outside.sender import BROKER_AWAY, Sender, connect, listening
+from tests.flow.outside.sender import BROKER_AWAY, connect, listening
 
 T = TypeVar("T")
 TEMPO = {
@@ -94,7 +95,7 @@ class Scene:
     ledger_url: str
     ledger: Ledger
     load: Load
-    sender: Sender
+    sender: Listener
     gateways: tuple[Gateway, Gateway]
     figures: Figures
     offset: int
@@ -281,6 +282,7 @@ class Scene:
             confirmed=self.sender.confirmed.keys() - self.counted_out,
             addressed=self.load.addressed,
             events=self.sender.events,
+            heard=self.sender.heard,
             seen=own,
             replies=replies,
             trace=[line for one in self.gateways for line in one.trace.read_text().splitlines()],
@@ -311,6 +313,7 @@ class Scene:
             parked=witness.parked,
             commits_lost=witness.commits_lost,
             still=witness.still,
+            heard=dict(witness.heard),
         )
         keep(self.directory, what, witness, self.grounds.neighbours.lines_since(self.offset))
 
@@ -378,7 +381,7 @@ async def open_scene(
         mine = proxied if gateway.name in indirect else ()
         gateway.config.write_text(_settings(grounds, url, port, mine, {**TEMPO, **(tempo or {})}))
     (directory / "schuldeisers.toml").write_text(register_toml(grounds.register(by_name, limits)))
-    sender = Sender(grounds.rabbitmq.url(SENDER), directory / "confirmed.jsonl")
+    sender = Listener(grounds.rabbitmq.url(SENDER), directory / "confirmed.jsonl")
     load = Load(seed, grounds.rounds)
     figures = Figures(fault, engine)
     scene = Scene(grounds, directory, url, ledger, load, sender, (gateways[0], gateways[1]), figures,

@@ -20,7 +20,7 @@ from tests.faults.once import counted_once
 from tests.faults.sightings import CANARY, Reply, Sighting
 from tests.faults.tidings import Owed, Tiding, amiss, complete, owed, told
 from tests.faults.trace import acknowledged_too_soon
-from tests.faults.withdrawals import begun, begun_too_late
+from tests.faults.withdrawals import begun, begun_too_late, heard_of
 from tests.flow.outside.verdict import Event
 
 OPEN = (State.QUEUED, State.BUSY, State.RETRYING, State.IN_DOUBT)
@@ -42,8 +42,6 @@ class Books(Struct, frozen=True):
     complete: Mapping[Tiding, int]
     counted: tuple[int, list[str]]
     """What was looked at and what counts more often than it happened (I19)."""
-    withdrawn: Mapping[str, int]
-    """delivery id → when a withdrawal overtook it (epoch µs)"""
 
 
 def read_books(connection: Connection, circumstances: Circumstances) -> Books:
@@ -76,21 +74,18 @@ def read_books(connection: Connection, circumstances: Circumstances) -> Books:
         owed(connection),
         complete(connection),
         counted_once(connection),
-        {row.delivery_id: row.at for row in read(_WITHDRAWN)},
     )
 
 
-_STEP = schema.transition.c
-_WITHDRAWN = select(_STEP.delivery_id, _STEP.at).where(_STEP.after == State.WITHDRAWN, _STEP.before != State.WITHDRAWN)
-
-
 class Witness(Struct, frozen=True):
-    """What is known outside the ledger. `events`: those that the sender got, by id; `repeated`: messages that were sent
-    more than once; `parked`: messages left in queues; `commits_lost`: how many of which the answer never came."""
+    """What is known outside the ledger. `events`: those that the sender got, by id; `heard`: when it first did (epoch
+    µs); `repeated`: messages that were sent more than once; `parked`: messages left in queues; `commits_lost`: how many
+    of which the answer never came."""
 
     confirmed: AbstractSet[str]
     addressed: Mapping[str, AbstractSet[str]]
     events: Mapping[str, Event]
+    heard: Mapping[str, int]
     seen: list[Sighting]
     replies: list[Reply]
     trace: list[str]
@@ -216,8 +211,9 @@ def _strange_canaries(books: Books, witness: Witness) -> Iterator[str]:
             yield f"{one.delivery} (geen kanarie)"
 
 
-def _none_begun_after_withdrawal(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
-    return begun_too_late(books.withdrawn, begun(witness.logs), witness.seen, witness.still)
+def _none_begun_after_withdrawal(_: Books, witness: Witness) -> tuple[int, Iterable[str]]:
+    withdrawn = heard_of(witness.events, witness.heard)
+    return begun_too_late(withdrawn, begun(witness.logs), witness.seen, witness.still)
 
 
 def _answers_kept(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:

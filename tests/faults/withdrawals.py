@@ -1,8 +1,10 @@
 """I9 from outside: after a withdrawal is committed no attempt begins, whatever the ledger says of its intent.
 
-An attempt on record is an intent; it may wait in its lane's line after that. When it really began is in the gateway's
-log, a line per attempt with its end and how long it took; of one that was killed half-way there is no line, only what
-the creditor saw. An attempt that began before the withdrawal may end after it, and be seen after it.
+The ledger names an instant before the commit, and a commit may wait for others. It is over for certain when the sender
+hears of it, so that is what counts. An attempt on record is an intent; it may wait in its lane's line after that. When
+it really began is in the gateway's log, a line per attempt with its end and how long it took; of one that was killed
+half-way there is no line, only what the creditor saw. An attempt that began before the withdrawal may end after it, and
+be seen after it.
 """
 
 import json
@@ -15,10 +17,11 @@ from msgspec import Struct
 
 from gateway.core.lane import SECOND
 from tests.faults.sightings import Sighting
+from tests.flow.outside.verdict import Event, name
 
 MARGIN = 2 * SECOND
-"""µs. A withdrawal names an instant before its commit, and what has waited for less than half a second in its line is
-started without a look whether another gateway took a withdrawal (gateway/dispatch/sending.py)."""
+"""µs. What has waited for less than half a second in its line is started without a look whether another gateway took a
+withdrawal (gateway/dispatch/sending.py); the rest is for a machine that is busy."""
 LONGEST = 4 * SECOND
 """µs that one attempt may take: twice `antwoord_binnen` of the campaign."""
 GRAIN = SECOND
@@ -52,11 +55,20 @@ def begun(logs: bytes) -> list[Begun]:
     return found
 
 
+def heard_of(events: Mapping[str, Event], heard: Mapping[str, int]) -> dict[str, int]:
+    """Delivery id → when the sender heard that it was withdrawn; `heard`: by event."""
+    return {
+        str(event["data"]["bezorging"]): heard[id_]
+        for id_, event in events.items()
+        if name(event) == "bezorging-ingetrokken"
+    }
+
+
 def begun_too_late(
     withdrawn: Mapping[str, int], attempts: Iterable[Begun], seen: Iterable[Sighting], still: float = 0.0
 ) -> tuple[int, list[str]]:
-    """Of the deliveries `withdrawn` (id → when, epoch µs): how many attempts and sightings there were, and those that
-    came too late. `still`: seconds for which a gateway was stopped, perhaps between that instant and the commit."""
+    """Of the deliveries `withdrawn` (id → when that was heard, epoch µs): how many attempts and sightings there were,
+    and those that came too late. `still`: seconds for which a gateway was stopped, perhaps just before it began."""
     latest = {id_: at + MARGIN + int(still * SECOND) for id_, at in withdrawn.items()}
     mine = [one for one in attempts if one.delivery in latest]
     known: defaultdict[str, list[Begun]] = defaultdict(list)

@@ -104,9 +104,9 @@ async def test_structured_and_binary_events_are_the_same_to_the_gateway(
 # -- who -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("user", [None, "vreemde"])
-async def test_a_message_of_nobody_we_know_is_parked_with_its_reason_and_the_queue_moves_on(
-    broker: Broker, sqlite_url: str, tmp_path: Path, creditors: list[Neighbour], user: str | None
+@pytest.mark.parametrize(("user", "padding"), [(None, 0), ("vreemde", 400_000)])
+async def test_a_message_of_nobody_we_know_is_parked_unchanged_with_its_reason_and_the_queue_moves_on(
+    broker: Broker, sqlite_url: str, tmp_path: Path, creditors: list[Neighbour], user: str | None, padding: int
 ) -> None:
     async with (
         running(tmp_path, sqlite_url, creditors, amqp={"url": broker.url()}) as town,
@@ -114,7 +114,7 @@ async def test_a_message_of_nobody_we_know_is_parked_with_its_reason_and_the_que
         postbox(broker, "vreemde", binding=None) as stranger,
         postbox(broker, "gateway", "onbekend.#") as operator,
     ):
-        body = json.dumps(notice("SHV-1")).encode()
+        body = json.dumps(notice("SHV-1")).encode() + b" " * padding
         many = {f"k{nr:03}": "x" * 1000 for nr in range(120)}
         await stranger.publish(
             body, user_id=user, message_id="m-1", headers={"a-kleur": "rood", "diep": {"a": {}}, **many}
@@ -147,6 +147,7 @@ BAD = [
     (b"\xff\xfe\x00kanarie", {}, "", "json_ongeldig"),
     (b"[" * 60_000, {}, "", "json_ongeldig"),
     (changed(1, verzoekkenmerk="kanarie" * 9_400), {}, "", "te_groot"),
+    (changed(11) + b" " * 300_000, {}, "", "te_groot"),
     (gzip.compress(changed(2)), {"content_encoding": "gzip"}, "", "json_ongeldig"),
     (changed(3, vogel="kanarie"), {}, "/data/vogel", "veld_onbekend"),
     (changed(4, versie="kanarie"), {}, "/data/versie", "waarde_ongeldig"),

@@ -45,7 +45,7 @@ BREACHES = {
     "an attempt after the withdrawal": ("I9", "UPDATE attempt SET started_at = started_at + 90000000000"),
     "an attempt on what was told and withdrawn": (
         "I9",
-        "UPDATE dossier SET withdrawn_at = (SELECT min(started_at) FROM attempt) - 3000000",
+        "UPDATE dossier SET withdrawn_at = (SELECT min(started_at) FROM attempt) - 61000000",
     ),
     "a step that the table does not know": ("I10", "UPDATE transition SET \"before\" = 'geweigerd'"),
     "a step from nowhere": (
