@@ -106,7 +106,7 @@ class Preparing:
         held = await self._ledger.run(queue.freeze, [ready.intent for ready in batch], self._tenure.me, now)
         for ready in batch:
             ready.frozen_at = now
-            if ready.claimed.id in held:
+            if (ready.intent.id, ready.intent.fence) in held:
                 self._sending.take(ready)
             else:
                 self._in_hand.drop(ready)

@@ -239,8 +239,9 @@ def _notices(connection: Connection, dossiers: Collection[str]) -> _Notices:
     )
 
 
-def freeze(connection: Connection, intents: Sequence[Intent], owner: str, now: int) -> set[str]:
-    """Record the intents (attempt row, frozen bytes, answer page) of claims that are still held; returns their ids.
+def freeze(connection: Connection, intents: Sequence[Intent], owner: str, now: int) -> set[tuple[str, int]]:
+    """Record the intents (attempt row, frozen bytes, answer page) of claims that are still held; returns those by id
+    and fence, as two claims of one delivery may come together: the lease of the first ended while it waited.
 
     Doing it again changes nothing."""
     held = {
@@ -297,7 +298,7 @@ def freeze(connection: Connection, intents: Sequence[Intent], owner: str, now: i
     ]
     if pages:
         insert_missing_rows(connection, answer_page, pages)
-    return {intent.id for intent in mine}
+    return {(intent.id, intent.fence) for intent in mine}
 
 
 def still_held(connection: Connection, id_: str, fence: int) -> bool:

@@ -77,7 +77,7 @@ async def _claim(ledger: Ledger, owner: str = "a", room: int | Wanted = 10, now:
     return await ledger.run(queue.claim, {LANE: room}, owner, now, now + LEASE - NOW)
 
 
-async def _freeze(ledger: Ledger, *claims: Claimed) -> set[str]:
+async def _freeze(ledger: Ledger, *claims: Claimed) -> set[tuple[str, int]]:
     intents = [Intent(one.id, one.dossier_id, one.fence, one.channel, b"digest", b"sealed") for one in claims]
     return await ledger.run(queue.freeze, intents, "a", NOW)
 
@@ -141,7 +141,14 @@ async def test_an_intent_is_recorded_only_for_a_claim_that_is_still_held(ledger:
     (first,) = await _claim(ledger)
     (second,) = await _claim(ledger, "b", now=LEASE + 1)
     assert await _freeze(ledger, first) == set()
-    assert await _freeze(ledger, second) == {"1"}
+    assert await _freeze(ledger, second) == {("1", second.fence)}
+
+
+async def test_of_two_claims_of_one_delivery_in_a_batch_only_the_latest_may_be_sent(ledger: Ledger) -> None:
+    await ledger.run(_put, "1")
+    (first,) = await _claim(ledger)
+    (second,) = await _claim(ledger, now=LEASE + 1)
+    assert await _freeze(ledger, first, second) == {("1", second.fence)}
 
 
 async def test_what_is_given_back_is_due_at_once(ledger: Ledger) -> None:
@@ -250,7 +257,7 @@ async def _attempts(ledger: Ledger) -> list[tuple[int, str | None, bool]]:
 async def test_an_intent_that_was_committed_unanswered_is_recorded_again_without_effect(ledger: Ledger) -> None:
     await ledger.run(_put, "1")
     (first,) = await _claim(ledger)
-    assert await _freeze(ledger, first) == await _freeze(ledger, first) == {"1"}
+    assert await _freeze(ledger, first) == await _freeze(ledger, first) == {("1", first.fence)}
     assert await _attempts(ledger) == [(first.fence, None, False)]
 
 
