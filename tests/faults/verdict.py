@@ -173,7 +173,7 @@ def _sent_what_was_seen(books: Books, witness: Witness) -> tuple[int, Iterable[s
 def _same_bytes(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
     frozen = {(one.delivery_id, one.channel, one.digest.hex()) for one in books.attempts}
     return len(witness.seen), (
-        one.delivery for one in witness.seen if (one.delivery, one.channel, one.digest) not in frozen
+        f"{one.delivery} {one.channel}" for one in witness.seen if (one.delivery, one.channel, one.digest) not in frozen
     )
 
 
