@@ -24,6 +24,7 @@ EVIDENCE_CAP = 4096
 _CONNECT_SHARE = 0.6  # of the time for a request; what is over is for the reply
 KEPT_SECONDS = 30.0  # shorter than most servers keep an idle connection
 _HANGS_UP_WITHIN = 1.0  # seconds after the handshake; who refuses a certificate does so at once
+_HANG_UPS = 2
 _NO_CEILING = 1e9  # aiohttp rounds long time-outs up to whole seconds, beyond what we promised
 
 _REFUSALS = frozenset(
@@ -94,10 +95,12 @@ class HttpPeer:
             return await self._judged(failure(error), url)
 
     async def _judged(self, outcome: NotAnswered, url: URL) -> NotAnswered:
-        is_cut_off = self._has_certificate and outcome.evidence.code == _CUT_OFF
-        if is_cut_off and await self._hangs_up_on_us(url):
-            return OwnFault(Evidence(_REFUSED, outcome.evidence.reply))
-        return outcome
+        if not self._has_certificate or outcome.evidence.code != _CUT_OFF:
+            return outcome
+        for _ in range(_HANG_UPS):  # one that is going down hangs up once, and is gone then
+            if not await self._hangs_up_on_us(url):
+                return outcome
+        return OwnFault(Evidence(_REFUSED, outcome.evidence.reply))
 
     async def _hangs_up_on_us(self, url: URL) -> bool:
         """On a new connection that is asked nothing: TLS 1.3 refuses a certificate after our handshake is done."""

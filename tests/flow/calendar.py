@@ -38,7 +38,7 @@ from gateway.seal import aad
 from gateway.timers import Timers
 from tests.flow.desk import CREDITORS, Desk, StandingClock, open_desk
 
-OWNER = "calendar"
+OWNER = "0198f0c2-7d1e-7b52-9a41-000000000001"
 ARRIVED = HandedOver(Evidence("200"))
 RECEIVED = HandedOver(Evidence("200"), Proof.RECEIVED)
 DAY = 24 * 3600 * 1_000_000
