@@ -184,9 +184,18 @@ async def _read(response: aiohttp.ClientResponse) -> Reply:
         body = await _body(response)
     except (aiohttp.ClientError, TimeoutError):
         body = None
+    finally:
+        _cut_off(response)
     head = [b"HTTP/1.1 %d" % response.status, *[b"%b: %b" % pair for pair in response.raw_headers], b"", body or b""]
     evidence = Evidence(str(response.status), b"\r\n".join(head)[:EVIDENCE_CAP])
     return Reply(response.status, response.headers, body, evidence)
+
+
+def _cut_off(response: aiohttp.ClientResponse) -> None:
+    """A reply that was not read to its end ends here: closing TLS in good order would wait for the peer's consent, and
+    read and throw away what it sends until then."""
+    if response.connection is not None and response.connection.transport is not None:
+        response.connection.transport.abort()
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes | None:
@@ -194,7 +203,6 @@ async def _body(response: aiohttp.ClientResponse) -> bytes | None:
     body = await stream.readany()
     while not stream.at_eof():
         if len(body) > REPLY_CAP:
-            response.close()
             return None
         body += await stream.readany()
     return body if len(body) <= REPLY_CAP else None

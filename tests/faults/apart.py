@@ -160,15 +160,15 @@ async def _one_after_another(scene: Scene, pair: Pair, creditors: Sequence[str],
         await asyncio.sleep(EVERY)
     await scene.sent()
     await scene.accepted(30)
-    await scene.handed_over(*creditors)
+    await scene.until(lambda connection: sent.keys() <= _handed_over_at(connection).keys())
     at = await scene.read(_handed_over_at)
     return [(at[message] - since) / 1_000_000 for message, since in sent.items()]
 
 
 def _handed_over_at(connection: Connection) -> Mapping[str, int]:
-    """By the sender's id of the message: epoch µs."""
+    """By the sender's id of the message: epoch µs. An answer may be on record before the hand-over is."""
     message, delivery = schema.message.c, schema.delivery.c
     query = select(message.event_id, delivery.handed_over_at).where(
-        delivery.message_id == message.id, delivery.creditor.in_(HEALTHY)
+        delivery.message_id == message.id, delivery.creditor.in_(HEALTHY), delivery.handed_over_at.is_not(None)
     )
     return {row.event_id: row.handed_over_at for row in connection.execute(query)}

@@ -21,6 +21,7 @@ from tests.faults import (
     partitions,
 )
 from tests.faults.grounds import Grounds
+from tests.faults.kills import ENGINES
 from tests.faults.scene import Figures
 
 
@@ -52,8 +53,9 @@ class Fault(NamedTuple):
     run: Run
 
 
-async def _down_for_long(grounds: Grounds, seed: int, _: Effort) -> list[Figures]:
-    return [*await comeback.creditor_down(grounds, seed), *await delays.reported(grounds, seed)]
+async def _down_for_long(grounds: Grounds, seed: int, much: Effort) -> list[Figures]:
+    away, late = (ENGINES, ENGINES) if much.each_on_both else (ENGINES[1:], ENGINES[:1])
+    return [*await comeback.creditor_down(grounds, seed, away), *await delays.reported(grounds, seed, late)]
 
 
 FAULTS: Mapping[str, Fault] = {

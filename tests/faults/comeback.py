@@ -26,10 +26,12 @@ UNEVEN = 2
 FEWEST_PROBES = 3
 
 
-async def creditor_down(grounds: Grounds, seed: int, seconds: float = 12.0) -> list[Figures]:
+async def creditor_down(
+    grounds: Grounds, seed: int, engines: Sequence[str] = ENGINES, seconds: float = 12.0
+) -> list[Figures]:
     """F20. Three days away, an hour in a few tenths of a second."""
     rounds = []
-    for engine in ENGINES:
+    for engine in engines:
         async with open_scene(grounds, "F20", engine, seed, limits=LIMITS) as scene:
             await _away(scene, seconds)
             async with grounds.to_creditor.spoiled(**SLOW):

@@ -1,6 +1,7 @@
 """I16 on a scaled clock: what a creditor that is away does not get in time is reported, also when it gets it later."""
 
 import asyncio
+from collections.abc import Sequence
 
 from tests.faults.grounds import Grounds
 from tests.faults.kills import ENGINES
@@ -11,10 +12,10 @@ LATE_AFTER = 3.0
 AWAY = 9.0
 
 
-async def reported(grounds: Grounds, seed: int) -> list[Figures]:
+async def reported(grounds: Grounds, seed: int, engines: Sequence[str] = ENGINES) -> list[Figures]:
     """F20, of the clock: a creditor is away for three times as long as may go by without a report."""
     rounds = []
-    for engine in ENGINES:
+    for engine in engines:
         async with open_scene(grounds, "F20", engine, seed, late_after=LATE_AFTER) as scene:
             async with grounds.to_creditor.spoiled(refuses=True):
                 grounds.to_creditor.cut()

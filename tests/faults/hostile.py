@@ -121,6 +121,7 @@ class HostileCreditor:
         for taken in range(PIECE, ENDLESS + 1, PIECE):
             writer.write(piece)
             await writer.drain()
+            await asyncio.sleep(0)  # it is told only then that the connection is gone
             self.taken = max(self.taken, taken)
 
 
