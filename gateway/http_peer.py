@@ -15,7 +15,7 @@ from msgspec import Struct
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from gateway.core.outcome import Evidence, OwnFault, Transient, Uncertain
+from gateway.core.outcome import CERTIFICATE_REFUSED, Evidence, OwnFault, Transient, Uncertain
 from gateway.net import AddressRefused, Guard, Networks, connect_allowed
 
 REPLY_CAP = 1 << 20
@@ -42,7 +42,6 @@ _REFUSALS = frozenset(
 )
 """Alerts about the certificate of whoever gets them (RFC 8446 §6.2), as OpenSSL names them for every version of TLS."""
 
-_REFUSED = "mtls_geweigerd"
 _CUT_OFF = "verbroken"
 
 NotAnswered = Transient | OwnFault | Uncertain
@@ -100,7 +99,7 @@ class HttpPeer:
         for _ in range(_HANG_UPS):  # one that is going down hangs up once, and is gone then
             if not await self._hangs_up_on_us(url):
                 return outcome
-        return OwnFault(Evidence(_REFUSED, outcome.evidence.reply))
+        return OwnFault(Evidence(CERTIFICATE_REFUSED, outcome.evidence.reply))
 
     async def _hangs_up_on_us(self, url: URL) -> bool:
         """On a new connection that is asked nothing: TLS 1.3 refuses a certificate after our handshake is done."""
@@ -144,7 +143,7 @@ def failure(error: aiohttp.ClientError | TimeoutError) -> NotAnswered:
     """What an exception of aiohttp means for the delivery that it interrupted."""
     match error:
         case _ if _refuses_our_certificate(error):
-            return OwnFault(_evidence(_REFUSED, error))
+            return OwnFault(_evidence(CERTIFICATE_REFUSED, error))
         case aiohttp.ClientSSLError():
             return Transient(_evidence("tls", error))
         case aiohttp.ClientConnectorDNSError():

@@ -38,7 +38,10 @@ class Queues(Struct, frozen=True):
 async def look_at_queues(connection: AbstractConnection, broker: Broker) -> Queues:
     """Raises OSError and AMQPError where the connection is lost meanwhile."""
     names = broker.topology
-    looks = (await _look_at_intake(connection, names), await _look_at_parked(connection, names))
+    try:
+        looks = (await _look_at_intake(connection, names), await _look_at_parked(connection, names))
+    except RuntimeError as why:  # aiormq's word for a connection that is gone
+        raise ConnectionResetError(str(why)) from why
     return Queues([finding for finding in looks if finding is not None], await _look_at_policies(broker))
 
 

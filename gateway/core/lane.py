@@ -121,8 +121,8 @@ def _decide(standing: Standing, outcome: Outcome, now: int, jitter: float, polic
             return _handed_over(standing, outcome)
         case Deferred(seconds=seconds):
             return _after_deferral(standing, now, now + int(seconds * SECOND))
-        case OwnFault():
-            return _after_own_fault(standing, now, now + int(OWN_FAULT_PAUSE * SECOND))
+        case OwnFault(this_only=this_only):
+            return _after_own_fault(standing, now, _longer_and_longer(standing, now, policy) if this_only else 0)
         case Transient(retry_after=hint):
             return _retry(standing, now, hint, jitter, policy, Happening.RETRY)
         case Uncertain():
@@ -209,12 +209,25 @@ def _moments(standing: Standing) -> tuple[int, int, int]:
     )
 
 
-def _after_own_fault(standing: Standing, now: int, again_at: int) -> Decision:
-    """No budget is spent; the next channel takes over in its time, and after a day a person is told."""
+def _after_own_fault(standing: Standing, now: int, earliest: int) -> Decision:
+    """No budget is spent; the next channel and the next message take over in their time, and after a day a person is
+    told."""
     if _falls_back(standing, now):
         return _next_channel(standing, now)
-    long = now - standing.created_at >= TOLD_WITHIN
-    return _again(standing, again_at, spends=False, alarm="eigen_fout", task=TaskKind.OWN_FAULT if long else None)
+    is_long, overdue = now - standing.created_at >= TOLD_WITHIN, _holds_up(standing, now)
+    return _again(
+        standing,
+        max(earliest, now + int(OWN_FAULT_PAUSE * SECOND)),
+        spends=False,
+        alarm="eigen_fout",
+        task=TaskKind.HELD_UP if overdue else TaskKind.OWN_FAULT if is_long else None,
+        releases_next=overdue,
+    )
+
+
+def _longer_and_longer(standing: Standing, now: int, policy: Policy) -> int:
+    """When to try again what no lane paces: after half of the time that it has been on its channel."""
+    return now + min((now - standing.channel_since) // 2, int(policy.highest * SECOND))
 
 
 def _handed_over(standing: Standing, outcome: HandedOver) -> Decision:

@@ -68,6 +68,10 @@ class RefusedForGood(Struct, frozen=True, tag="geweigerd"):
     other_content: bool = False
 
 
+CERTIFICATE_REFUSED = "mtls_geweigerd"
+"""Code of the one fault of ours that shows after the request has left: it may have arrived all the same."""
+
+
 class OwnFault(Struct, frozen=True, tag="eigen_fout"):
     """Our certificate, credentials, key or settings are wrong: not an outage of theirs. `this_only`: something of ours
     is wrong with this delivery alone, and the others of its lane are not held up by it."""

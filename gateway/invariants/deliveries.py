@@ -27,7 +27,8 @@ UNION ALL SELECT message.id FROM message
 WHERE soort = 'kennisgeving' AND versie = 1 AND hold_until IS NULL
 AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.message_id = message.id)
 AND NOT EXISTS (SELECT 1 FROM task WHERE task.dossier_id = message.dossier_id)"""
-_GIVEN_UP = (TaskKind.GIVEN_UP, TaskKind.REFUSED_BY_CHANNEL, TaskKind.BOUNCED, TaskKind.CHANNEL_CLOSED)
+_GIVEN_UP = (TaskKind.GIVEN_UP, TaskKind.REFUSED_BY_CHANNEL, TaskKind.BOUNCED, TaskKind.CHANNEL_CLOSED,
+             TaskKind.OTHER_CONTENT)  # fmt: skip
 _NOBODYS = f"""
 SELECT id FROM delivery WHERE state = 'mislukt'
 AND NOT EXISTS (SELECT 1 FROM task WHERE task.delivery_id = delivery.id AND soort IN ({quoted(_GIVEN_UP)})

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, delete, func, or_, select
 
 from gateway.core.case import Case, Delivery
 from gateway.core.lifecycle import TERMINAL, Happening, State
+from gateway.core.outcome import CERTIFICATE_REFUSED
 from gateway.core.recovery import Gap
 from gateway.ledger.among import among, among_given
 from gateway.ledger.bulk import insert_rows, update_rows, update_various_rows
@@ -183,10 +184,12 @@ def _ends_of_attempts(connection: Connection, ids: Collection[str]) -> tuple[fro
     if not ids:
         return frozenset(), frozenset()
     rows = connection.execute(
-        select(attempt.c.delivery_id, attempt.c.outcome).where(among(attempt.c.delivery_id, ids))
+        select(attempt.c.delivery_id, attempt.c.outcome, attempt.c.code).where(among(attempt.c.delivery_id, ids))
     ).all()
     under_way = frozenset(row.delivery_id for row in rows if row.outcome is None)
-    arrived = frozenset(row.delivery_id for row in rows if row.outcome in ("overgedragen", "onzeker"))
+    arrived = frozenset(
+        row.delivery_id for row in rows if row.outcome in ("overgedragen", "onzeker") or row.code == CERTIFICATE_REFUSED
+    )
     return under_way, arrived | _put_back(connection, ids)
 
 

@@ -173,6 +173,24 @@ def test_what_is_sent_again_later_holds_up_the_next_one_for_as_long_anew(
     assert (after.releases_next, after.task) == (True, "bericht_opgehouden")
 
 
+@pytest.mark.parametrize("this_only", [False, True])
+def test_a_fault_of_ours_holds_up_the_next_message_for_72_hours_at_most(this_only: bool) -> None:
+    standing = structs.replace(STANDING, soort="voortgang", channels=("webhook",))
+    outcome = OwnFault(SAID, this_only)
+    assert not decide(standing, outcome, NOW + BLOCKS_AT_MOST - 1, 0, POLICY).releases_next
+    after = decide(standing, outcome, NOW + BLOCKS_AT_MOST, 0, POLICY)
+    assert (after.releases_next, after.task, after.alarm) == (True, "bericht_opgehouden", "eigen_fout")
+
+
+def test_what_is_wrong_with_one_delivery_is_tried_less_and_less_often() -> None:
+    def wait(age: int) -> float:
+        decision = decide(STANDING, OwnFault(SAID, this_only=True), NOW + age, 0, POLICY)
+        assert decision.next_action_at is not None
+        return (decision.next_action_at - NOW - age) / SECOND
+
+    assert [wait(0), wait(HOUR), wait(20 * HOUR)] == [60.0, 1800.0, POLICY.highest]
+
+
 # -- deferred by us, and in doubt ------------------------------------------------------------------------------------
 
 DEFERRED = Deferred(30, "baan_rust")

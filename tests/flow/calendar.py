@@ -23,7 +23,7 @@ from gateway.core.agenda import Terms
 from gateway.core.creditor import Creditor
 from gateway.core.deadlines import AMSTERDAM
 from gateway.core.lane import Standing, decide
-from gateway.core.outcome import Evidence, HandedOver, Outcome, Proof, name_of
+from gateway.core.outcome import Evidence, HandedOver, Outcome, Proof, evidence_of, name_of
 from gateway.core.retry import Policy
 from gateway.events import Events
 from gateway.evidence import Testimony
@@ -109,7 +109,8 @@ class Calendar:
             decision = decide(standing, outcome, at, 0.0, Policy())
             return self.testimony.settlement(one, decision, outcome, locked.decision, at)
 
-        results = [Result(one.id, one.fence, one.channel, name_of(outcome), "200", None, at) for one in claims]
+        code = evidence_of(outcome).code
+        results = [Result(one.id, one.fence, one.channel, name_of(outcome), code, None, at) for one in claims]
         if results:
             await self.desk.ledger.run(settle, results, decided)
         await self.look()

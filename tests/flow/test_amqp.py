@@ -15,6 +15,7 @@ from gateway import amqp, app, intake, planning
 from gateway.app import make_broker
 from gateway.config import AmqpSettings
 from gateway.ledger import schema
+from gateway.queue_safety import look_at_queues
 from tests.conftest import Broker
 from tests.flow.desk import notice
 from tests.flow.postbox import INTAKE, ODD_PROPERTIES, PARKED, Postbox, postbox, publish_odd
@@ -302,6 +303,14 @@ async def _stand(broker: Broker, queues: Mapping[str, Mapping[str, Any]]) -> Non
             queue = await channel.declare_queue(name, durable=True, arguments=dict(arguments))
             if name == INTAKE:
                 await queue.bind(incoming, "#")
+
+
+async def test_a_broker_that_is_lost_while_its_queues_are_looked_at_is_away(broker: Broker) -> None:
+    known = make_broker(AmqpSettings(broker.url()))
+    async with known.connection() as connection:
+        await connection.close()
+        with pytest.raises(amqp.AWAY):
+            await look_at_queues(connection, known)
 
 
 @pytest.mark.parametrize("unsafe", UNSAFE)

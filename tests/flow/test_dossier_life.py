@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.creditor import Covenant, Creditor, CreditorId, Term
 from gateway.core.lifecycle import State
-from gateway.core.outcome import Evidence, RefusedForGood, Transient, Uncertain
+from gateway.core.outcome import Evidence, OwnFault, RefusedForGood, Transient, Uncertain
 from gateway.intake import Accepted, Refused
 from gateway.ledger.engine import Ledger
 from tests.flow.calendar import RECEIVED, Calendar, calendar_of, open_calendar
@@ -166,6 +166,8 @@ async def test_who_was_told_hears_that_it_is_withdrawn_and_waits_for_nothing(cal
     [
         (RECEIVED, ["intrekking"]),
         (Uncertain(Evidence("verbroken")), ["intrekking"]),
+        (OwnFault(Evidence("mtls_geweigerd")), ["intrekking"]),  # known only when the request had left
+        (OwnFault(Evidence("instelling")), []),
         (Transient(Evidence("503")), []),
         (RefusedForGood(Evidence("404")), []),
     ],
