@@ -30,6 +30,7 @@ from gateway.sandbox.broker import GATEWAY, definitions
 START_WITHIN = 90.0
 STOP_WITHIN = 30.0
 LOOPBACK = "127.0.0.1"
+PORTS = range(10_000, 32_768)
 
 
 class ServerMissing(Exception):
@@ -41,11 +42,13 @@ class ServerFailed(Exception):
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that nobody listens on at this moment, and that no outgoing connection is given later, while
+    what listens there is away: below those that the system deals out."""
+    while True:
+        port = PORTS[secrets.randbelow(len(PORTS))]
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            return port
 
 
 class Program:

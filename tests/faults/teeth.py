@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 from gateway.ledger import schema
 from tests.faults import disks, limits, network
 from tests.faults.grounds import Grounds
+from tests.faults.nursery import GatewayEnded
 from tests.faults.scene import Figures, open_scene
 
 
@@ -166,6 +167,8 @@ async def bite_one(grounds: Grounds, seed: int, bug: str) -> Bite:
     tooth = TEETH[bug]
     try:
         rounds = await tooth.bring_out(grounds, seed)
+    except GatewayEnded as why:
+        return Bite(bug, tooth.what, (), False, f"it did not start ({why})")
     except disks.MountRefused as why:
         return Bite(bug, tooth.what, (), False, f"this machine mounts nothing ({why})")
     broken = {finding.invariant for figures in rounds for finding in figures.broken}
