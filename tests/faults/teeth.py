@@ -167,8 +167,6 @@ async def bite_one(grounds: Grounds, seed: int, bug: str) -> Bite:
     tooth = TEETH[bug]
     try:
         rounds = await tooth.bring_out(grounds, seed)
-    except GatewayEnded as why:
-        return Bite(bug, tooth.what, (), False, f"it did not start ({why})")
     except disks.MountRefused as why:
         return Bite(bug, tooth.what, (), False, f"this machine mounts nothing ({why})")
     broken = {finding.invariant for figures in rounds for finding in figures.broken}
@@ -180,7 +178,10 @@ async def bite(grounds: Grounds, seed: int, tell: Callable[[str], None]) -> list
     """Every one of them."""
     bites = []
     for bug in TEETH:
-        found = await bite_one(grounds, seed, bug)
+        try:
+            found = await bite_one(grounds, seed, bug)
+        except GatewayEnded as why:  # the others are to be seen too, and this one is red
+            found = Bite(bug, TEETH[bug].what, (), False, f"it did not start ({why})")
         bites.append(found)
         what = f"SKIPPED: {found.skipped}" if found.skipped else ", ".join(found.broken) or "nothing"
         tell(f"teeth {bug}: {what}{'' if found.caught else '  NOT CAUGHT'}")
