@@ -20,6 +20,7 @@ from tests.faults import (
     outages,
     partitions,
 )
+from tests.faults.causes import causes
 from tests.faults.grounds import Grounds
 from tests.faults.kills import ENGINES
 from tests.faults.scene import Figures
@@ -119,18 +120,7 @@ async def _one(grounds: Grounds, name: str, seed: int, effort: Effort) -> list[F
     except (disks.MountRefused, names.NamespaceRefused) as why:
         return [Figures(name, notes=[f"SKIPPED: this machine does not let us ({why})"])]
     except Exception as why:  # noqa: BLE001 - the other faults are to be seen too, and this one is red
-        return [Figures(name, faults=list(_causes(why)))]
-
-
-def _causes(why: BaseException) -> Iterator[str]:
-    """What went wrong first comes first: what fails while a scene is cleared away hides nothing."""
-    if before := why.__cause__ or why.__context__:
-        yield from _causes(before)
-    if isinstance(why, BaseExceptionGroup):
-        for one in why.exceptions:
-            yield from _causes(one)
-    else:
-        yield f"{type(why).__name__}: {why}"
+        return [Figures(name, faults=list(causes(why)))]
 
 
 def _line(figures: Figures) -> str:

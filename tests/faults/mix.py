@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
+from tests.faults.causes import causes
 from tests.faults.grounds import Grounds
 from tests.faults.hostile import MODES
 from tests.faults.points import POINTS
@@ -22,21 +23,29 @@ Trouble = Callable[[Scene, random.Random], Awaitable[None]]
 
 
 async def mixed(grounds: Grounds, seed: int, minutes: float) -> list[Figures]:
+    """Rounds with a verdict each; one that breaks off is the last, and those before it count."""
     chance, rounds = random.Random(seed), list[Figures]()
     until = time.monotonic() + minutes * 60
     while time.monotonic() < until:
-        proxied = ["ledger", "broker"]
-        async with open_scene(grounds, "F24", "postgresql", chance.randrange(10**6), proxied=proxied) as scene:
-            await scene.start(scene.gateways[1])
-            over = asyncio.Event()
-            keepers = [asyncio.create_task(_kept_alive(scene, nr, over)) for nr in (0, 1)]
-            try:
-                await _troubles(scene, chance, min(ROUND, until - time.monotonic()))
-            finally:
-                over.set()
-                await asyncio.gather(*keepers)
-            rounds.append(await scene.end())
+        try:
+            rounds.append(await _round(grounds, chance, until))
+        except Exception as why:  # noqa: BLE001 - the rounds before it are to be seen too, and this one is red
+            return [*rounds, Figures("F24", "postgresql", faults=list(causes(why)))]
     return rounds
+
+
+async def _round(grounds: Grounds, chance: random.Random, until: float) -> Figures:
+    proxied = ["ledger", "broker"]
+    async with open_scene(grounds, "F24", "postgresql", chance.randrange(10**6), proxied=proxied) as scene:
+        await scene.start(scene.gateways[1])
+        over = asyncio.Event()
+        keepers = [asyncio.create_task(_kept_alive(scene, nr, over)) for nr in (0, 1)]
+        try:
+            await _troubles(scene, chance, min(ROUND, until - time.monotonic()))
+        finally:
+            over.set()
+            await asyncio.gather(*keepers)
+        return await scene.end()
 
 
 async def _troubles(scene: Scene, chance: random.Random, seconds: float) -> None:

@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from tests.faults import mix
 from tests.faults.breaches import unseen
 from tests.faults.campaign import FAULTS, QUICK, Fault, carry_out, chosen
 from tests.faults.grounds import Grounds
@@ -42,6 +43,21 @@ async def _judged_again(grounds: Grounds, before: list[Figures]) -> None:
         await asyncio.to_thread(main, [str(copies / "0"), "--ledger", f"sqlite:///{copies / '0' / 'ledger.db'}"]) == 1
     )
     assert await asyncio.to_thread(main, [str(grounds.directory / "certs")]) == 2
+
+
+async def test_a_mixed_round_that_breaks_off_keeps_those_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = [Figures("F24", notices=1), Figures("F24", notices=2)]
+    coming = iter(whole)
+
+    async def one(*_: object) -> Figures:
+        if (figures := next(coming, None)) is None:
+            raise ServerFailed("it does not come up again") from OSError("port taken")
+        return figures
+
+    monkeypatch.setattr(mix, "_round", one)
+    *before, last = await mix.mixed(cast(Grounds, None), SEED, 20.0)
+    assert before == whole
+    assert last.faults == ["OSError: port taken", "ServerFailed: it does not come up again"]
 
 
 def _report(path: Path, rounds: Sequence[Figures], bites: Sequence[Bite] = ()) -> str:
