@@ -19,6 +19,7 @@ from typing import Any, cast
 import aiohttp
 
 from gateway.pki import DevPki, make_dev_pki
+from gateway.sandbox.answer_page import AnswerPage
 from gateway.sandbox.cjib_creditor import CjibCreditor, Zaken, pause_all
 from gateway.sandbox.decisions import Decide, View, agree
 from gateway.sandbox.journal import Journal as SandboxJournal
@@ -27,9 +28,10 @@ from gateway.sandbox.mail_reader import Mail
 from gateway.sandbox.sftp_creditor import SftpCreditor
 from gateway.sandbox.webhook_creditor import WebhookCreditor
 from tests.faults.hostile import HostileCreditor
-from tests.faults.sightings import Journal, Log
+from tests.faults.sightings import SAID, TAKEN, Journal, Log
 
-WEBHOOKS = {"w-antwoord": "in_reply", "w-terug": "by_callback", "w-stil": "not", "w-net": "in_reply"}
+IN_REPLY = "w-antwoord"
+WEBHOOKS = {IN_REPLY: "in_reply", "w-terug": "by_callback", "w-stil": "not", "w-net": "in_reply"}
 """`w-net` stands behind the fault proxy."""
 SFTP = {"s-bevestigt": "confirms", "s-stil": "not"}
 CJIB = ("c-een",)
@@ -37,6 +39,7 @@ EMAIL = {"m-pagina": "answers", "m-scanner": "not"}
 """`m-scanner` has a mail scanner that follows every link, and nobody who answers."""
 HOSTILE = ("w-vijand", "w-vijand-2")
 NAMES = (*WEBHOOKS, *SFTP, *CJIB, *EMAIL, *HOSTILE)
+SEE_OTHER = 303
 AGENT = "w-namens"
 AGENTS = {"w-terug": (AGENT,)}
 """Who is told as well; it never answers, and no message names it."""
@@ -56,13 +59,30 @@ class CallingBack(WebhookCreditor):
     async def _deliver_answer(self, account: Any, delivery: str, answer: bytes) -> None:
         await super()._deliver_answer(account, delivery, answer)
         if 200 <= self.callbacks.get(delivery, 0) < 300:
-            self.log.reply(account.creditor, delivery, "taken")
+            self.log.reply(account.creditor, delivery, TAKEN)
+
+
+class Answering(AnswerPage):
+    """Writes down which decisions the page took."""
+
+    def __init__(self, ca: Path, log: Log) -> None:
+        super().__init__(ca)
+        self._log = log
+
+    async def _persevere(self, client: Any, mail: Mail, *rest: Any) -> None:
+        await super()._persevere(client, mail, *rest)
+        if self.statuses[mail.delivery] == SEE_OTHER:
+            self._log.reply(next(name for name, way in EMAIL.items() if way == "answers"), mail.delivery, TAKEN)
 
 
 class Scanned(MailCreditor):
     """Whoever does not answer has a scanner."""
 
+    log: Log
+
     def _answer(self, account: Any, mail: Mail) -> None:
+        if mail.link is not None:
+            self.log.secret(mail.link.rpartition("/")[2])
         super()._answer(account, mail)
         if account.way == "not" and mail.link is not None and self.page._client is not None:
             visit = asyncio.create_task(_visit(self.page._client, mail.link))
@@ -90,6 +110,7 @@ class Creditors:
         self.sftp = SftpCreditor(self._homes["sftp"])
         self.cjib = CjibCreditor(self._homes["cjib"], pki.server, ca, polls=1)
         self.email = Scanned(self._homes["email"], pki.server, ca=ca)
+        self.email.log, self.email.page = self.log, Answering(ca, self.log)
         self.hostile = [HostileCreditor(pki.server, Journal(self.log, "webhook"), name) for name in HOSTILE]
         for channel, server in self._servers.items():
             server.journal = cast(SandboxJournal, Journal(self.log, channel))
@@ -161,14 +182,14 @@ class Creditors:
 
     def _said(self, creditor: str) -> Decide:
         def decide(view: View) -> dict[str, Any]:
-            self.log.reply(creditor, view["kenmerk"], "said")
+            self.log.reply(creditor, view["kenmerk"], SAID)
             return agree(view)
 
         return decide
 
     def _cases(self, creditor: str) -> Callable[[View], Zaken]:
         def decide(view: View) -> Zaken:
-            self.log.reply(creditor, view["kenmerk"], "said")
+            self.log.reply(creditor, view["kenmerk"], SAID)
             return pause_all(view)
 
         return decide

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.faults.grounds import Grounds
 from tests.faults.kills import ENGINES
 from tests.faults.load import Load
 from tests.faults.scene import LOOK, Figures, Scene, open_scene
+from tests.faults.sightings import SAID as DECIDED
 from tests.faults.sightings import Log
 from tests.flow.outside.messages import CONTENT_TYPE, GEMEENTE, SENDER, Message
 from tests.flow.outside.sender import connect
@@ -34,10 +36,10 @@ async def half_files(grounds: Grounds, seed: int) -> list[Figures]:
         await scene.handed_over("s-stil")
         deliveries = await scene.read(_of_silent)
         outbox = grounds.directory / "sftp" / "s-stil" / "outbox"
-        log = Log(grounds.neighbours.log)
         ways = (_grows, _is_renamed, _comes_twice, _changes, _grows, _is_renamed)
         said = dict(zip(deliveries, ways, strict=True))
-        await asyncio.gather(*(way(outbox, delivery, log) for delivery, way in said.items()))
+        with closing(Log(grounds.neighbours.log)) as log:
+            await asyncio.gather(*(way(outbox, delivery, log) for delivery, way in said.items()))
         (outbox / "kapot.xml").write_bytes(b"<Antwoord><Bezor")
         expected = sorted((delivery, soort) for delivery, way in said.items() for soort in SAID[way])
         await _all_read(outbox)
@@ -82,7 +84,7 @@ def _answer(delivery: str, soort: str = "pauze_ingesteld") -> bytes:
 
 
 async def _grows(outbox: Path, delivery: str, log: Log) -> None:
-    log.reply("s-stil", delivery, "said")
+    log.reply("s-stil", delivery, DECIDED)
     body = _answer(delivery)
     with (outbox / f"antwoord_{delivery}.xml").open("wb", buffering=0) as file:
         for start in range(0, len(body), 60):
@@ -91,7 +93,7 @@ async def _grows(outbox: Path, delivery: str, log: Log) -> None:
 
 
 async def _is_renamed(outbox: Path, delivery: str, log: Log) -> None:
-    log.reply("s-stil", delivery, "said")
+    log.reply("s-stil", delivery, DECIDED)
     part = outbox / f".antwoord_{delivery}.part"
     part.write_bytes(_answer(delivery))
     await asyncio.sleep(1)
@@ -107,6 +109,7 @@ async def _comes_twice(outbox: Path, delivery: str, log: Log) -> None:
 async def _changes(outbox: Path, delivery: str, log: Log) -> None:
     await _is_renamed(outbox, delivery, log)
     await asyncio.sleep(2)
+    log.reply("s-stil", delivery, DECIDED)
     (outbox / f"antwoord_{delivery}.xml").write_bytes(_answer(delivery, "klant_onbekend"))
 
 

@@ -13,12 +13,13 @@ from tests.flow.outside.messages import GEMEENTE, SOURCE, Message, today
 BSN = "999990019"
 NAME = "Zeldzaamachternaam"
 ADDRESS = "Onvindbaarstraat"
-SECRETS = (BSN.encode(), NAME.encode(), ADDRESS.encode())
-"""Of a debtor: in no log, no metric and no file in the clear."""
+SECRETS = frozenset({BSN.encode(), NAME.encode(), ADDRESS.encode()})
+"""Of a debtor: in no log, no event and no name of a file."""
 
 
 class Load:
-    """Makes messages, the same ones for the same seed but for their ids. `addressed`: message id → creditors."""
+    """Makes messages, the same ones for the same seed but for their ids. `addressed`: message id → the creditors of its
+    dossier."""
 
     def __init__(self, seed: int, number: int) -> None:
         self._chance = random.Random(f"{seed}-{number}")
@@ -53,7 +54,7 @@ class Load:
             "datacontenttype": "application/json",
             "data": {"gemeente": GEMEENTE, "dossierkenmerk": dossier, "versie": versie, **data},
         }
-        self.addressed[identifier] = self.dossiers[dossier] if soort == "kennisgeving" else frozenset()
+        self.addressed[identifier] = self.dossiers[dossier]
         return Message(identifier, dossier, versie, f"{GEMEENTE}.{soort}", json.dumps(event).encode())
 
 
@@ -82,4 +83,4 @@ def _notice(nr: int, creditors: Sequence[str]) -> dict[str, Any]:
 
 def _claim(nr: int, creditor: str) -> dict[str, Any]:
     claim = {"kenmerk": canary(nr, creditor), "soort": "energie"}
-    return {"schuldeiser": creditor, "klantnummer": f"K{nr}", "vorderingen": [claim]}
+    return {"schuldeiser": creditor, "klantnummer": canary(nr, creditor), "vorderingen": [claim]}

@@ -21,8 +21,8 @@ from gateway.cli.ledger_check import line
 from gateway.invariants import Circumstances, Finding
 from gateway.ledger.engine import Ledger
 from tests.faults import sightings
-from tests.faults.load import SECRETS
-from tests.faults.verdict import Witness, judge, read_books
+from tests.faults.books import Witness, read_books
+from tests.faults.verdict import judge
 
 ROUND, EVENTS, SIGHTINGS, CONFIRMED = "round.json", "events.jsonl", "sightings.jsonl", "confirmed.jsonl"
 
@@ -41,6 +41,9 @@ class Round(Struct, frozen=True):
     commits_lost: int
     still: float
     heard: dict[str, int]
+    secrets: frozenset[str]
+    names: list[str]
+    altered: frozenset[str]
 
 
 def keep(directory: Path, what: Round, witness: Witness, creditors: bytes) -> None:
@@ -62,8 +65,10 @@ def read(directory: Path) -> tuple[Round, Witness]:
         seen=seen,
         replies=replies,
         trace=[one for path in sorted(directory.glob("?.trace")) for one in path.read_text().splitlines()],
-        logs=b"".join(path.read_bytes() for path in sorted(directory.glob("?.log"))),
-        secrets=SECRETS,
+        logs=b"".join(path.read_bytes() for path in sorted(directory.glob("*.log"))),
+        secrets=frozenset(word.encode() for word in what.secrets),
+        names=what.names,
+        altered=what.altered,
         repeated=what.repeated,
         parked=what.parked,
         commits_lost=what.commits_lost,

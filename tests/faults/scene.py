@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +22,7 @@ from gateway.invariants import Circumstances, Finding
 from gateway.ledger import schema
 from gateway.ledger.engine import Ledger, LedgerAway
 from gateway.sandbox.register import register_toml, to_toml
+from tests.faults.books import Witness, read_books
 from tests.faults.gateway import OWN_FAULT_PAUSE
 from tests.faults.grounds import Grounds
 from tests.faults.hearing import Listener
@@ -29,7 +30,8 @@ from tests.faults.holdings import CLOSED_WITHIN, kept_on_purpose, kept_open, lef
 from tests.faults.load import SECRETS, Load
 from tests.faults.nursery import Gateway
 from tests.faults.saved import Round, keep, mine
-from tests.faults.verdict import Witness, judge, read_books
+from tests.faults.sightings import TAKEN, Log, secrets
+from tests.faults.verdict import judge
 from tests.flow.outside.messages import GEMEENTE, SENDER, SENDER_OIN, Message
 from tests.flow.outside.sender import BROKER_AWAY, connect, listening
 
@@ -274,6 +276,7 @@ class Scene:
         return not any(connection.execute(query).scalar_one() for query in waiting)
 
     async def _judge(self) -> None:
+        self._note_answer_files()
         seen, replies = self.grounds.neighbours.since(self.offset)
         at_rest = self._circumstances()
         books = await self.read(lambda connection: read_books(connection, at_rest))
@@ -286,8 +289,10 @@ class Scene:
             seen=own,
             replies=replies,
             trace=[line for one in self.gateways for line in one.trace.read_text().splitlines()],
-            logs=b"".join(one.log.read_bytes() for one in self.gateways),
-            secrets=SECRETS,
+            logs=b"".join(path.read_bytes() for path in sorted(self.directory.glob("*.log"))),
+            secrets=self._secrets(),
+            names=sorted(path.name for path in self.grounds.inboxes.rglob("*")),
+            altered=frozenset(self.sender.altered),
             repeated={id_ for id_, times in self.sender.sent.items() if times > 1},
             parked=await self._left(),
             commits_lost=self.grounds.to_ledger.commits_lost - self.commits_lost_before,
@@ -300,6 +305,18 @@ class Scene:
         figures.losses = sum(len(one.broken) for one in figures.findings if one.invariant in ("I1", "I3"))
         _count_sightings(figures, own)
         self._keep(witness, at_rest)
+
+    def _note_answer_files(self) -> None:
+        """The gateway says that it has them by moving them out of the way."""
+        with closing(Log(self.grounds.neighbours.log)) as log:
+            for path in self.grounds.inboxes.glob("*/outbox/*/antwoord_*.xml"):
+                if path.stat().st_ctime_ns // 1000 >= self._began:
+                    log.reply(path.parts[-4], path.stem.removeprefix("antwoord_"), TAKEN)
+
+    def _secrets(self) -> frozenset[bytes]:
+        """Of the debtors, of the answer pages, and the keys of the webhooks."""
+        keys = frozenset(path.read_bytes() for path in self.grounds.directory.glob("webhook/*.whsec"))
+        return SECRETS | keys | secrets(self.grounds.neighbours.log, self.offset)
 
     def _keep(self, witness: Witness, at_rest: Circumstances) -> None:
         """So that it can be judged again."""
@@ -314,6 +331,9 @@ class Scene:
             commits_lost=witness.commits_lost,
             still=witness.still,
             heard=dict(witness.heard),
+            secrets=frozenset(word.decode() for word in witness.secrets),
+            names=list(witness.names),
+            altered=frozenset(witness.altered),
         )
         keep(self.directory, what, witness, self.grounds.neighbours.lines_since(self.offset))
 

@@ -11,10 +11,14 @@ from typing import Any
 from msgspec import Struct
 
 from gateway.sandbox.journal import Received
+from gateway.sandbox.letter import lines
 from gateway.sandbox.mail_reader import MailRefused, open_mail
 
 CANARY = re.compile(rb"KAN[0-9]+Z[a-z0-9-]+?Z")
 """One per dossier and creditor: `KAN<dossier>Z<creditor>Z`."""
+
+
+SAID, TAKEN = "said", "taken"
 
 
 def canary(dossier: int, creditor: str) -> str:
@@ -34,7 +38,7 @@ class Sighting(Struct, frozen=True):
 
 
 class Reply(Struct, frozen=True):
-    """`said`: what the creditor decided about a delivery; or `taken`: the gateway acknowledged that answer."""
+    """SAID: the creditor decided about a delivery; or TAKEN: the gateway acknowledged that answer."""
 
     creditor: str
     delivery: str
@@ -47,8 +51,15 @@ class Log:
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", buffering=1)
 
+    def close(self) -> None:
+        self._file.close()
+
     def write(self, line: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(line) + "\n")
+
+    def secret(self, word: str) -> None:
+        """Something that nobody but this creditor may see."""
+        self.write({"secret": word})
 
     def reply(self, creditor: str, delivery: str, kind: str) -> None:
         self.write({"reply": {"creditor": creditor, "delivery": delivery, "kind": kind}})
@@ -81,21 +92,30 @@ class Journal:
 
 
 def _content(channel: str, body: bytes) -> bytes:
-    """A mail in the clear: the text of all its parts."""
+    """A mail in the clear: the text of all its parts, of the letter too."""
     if channel != "email":
         return body
     try:
-        return b"\n".join(part for parts in open_mail(body).parts.values() for part in parts)
+        parts = [part for parts in open_mail(body).parts.values() for part in parts]
     except MailRefused:
         return body
+    return b"\n".join("\n".join(lines(part)).encode() if part.startswith(b"%PDF-") else part for part in parts)
 
 
 def read(path: Path, offset: int = 0) -> tuple[list[Sighting], list[Reply]]:
     """From `offset` bytes on; a line that is still being written is left for the next time."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        lines = file.read().rpartition(b"\n")[0].splitlines()
-    entries = [json.loads(line) for line in lines]
+    entries = _entries(path, offset)
     seen = [Sighting(**{**one["sighting"], "canaries": tuple(one["sighting"]["canaries"])}) for one in entries
             if "sighting" in one]  # fmt: skip
     return seen, [Reply(**one["reply"]) for one in entries if "reply" in one]
+
+
+def secrets(path: Path, offset: int = 0) -> frozenset[bytes]:
+    """What nobody but a creditor may see."""
+    return frozenset(one["secret"].encode() for one in _entries(path, offset) if "secret" in one)
+
+
+def _entries(path: Path, offset: int) -> list[dict[str, Any]]:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return [json.loads(line) for line in file.read().rpartition(b"\n")[0].splitlines()]

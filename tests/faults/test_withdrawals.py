@@ -17,8 +17,8 @@ def attempt(began: int, ended: int) -> Begun:
     return Begun("d", "webhook", 1, AT + began, AT + ended)
 
 
-def sighting(at: int, channel: str = "webhook") -> Sighting:
-    return Sighting("energie", channel, "d", "kennisgeving", "00", AT + at, ())
+def sighting(at: int) -> Sighting:
+    return Sighting("energie", "webhook", "d", "kennisgeving", "00", AT + at, ())
 
 
 LATE = MARGIN + LONGEST + SECOND
@@ -34,8 +34,7 @@ LATE = MARGIN + LONGEST + SECOND
         ([attempt(-SECOND, 0)], [sighting(LATE)], 0, 1),
         ([], [sighting(MARGIN + LONGEST)], 0, 0),
         ([], [sighting(LATE)], 0, 1),
-        ([], [sighting(LATE, "sftp")], 0, 0),
-        ([attempt(LATE, LATE + 1)], [sighting(LATE, "sftp")], 0, 1),
+        ([attempt(LATE, LATE + 1)], [sighting(LATE)], 0, 2),
     ],
 )
 def test_an_attempt_may_end_after_a_withdrawal_but_not_begin(

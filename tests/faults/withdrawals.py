@@ -16,8 +16,9 @@ from typing import Any
 from msgspec import Struct
 
 from gateway.core.lane import SECOND
+from tests.faults.books import Books, Witness
 from tests.faults.sightings import Sighting
-from tests.flow.outside.verdict import Event, name
+from tests.flow.outside.verdict import name
 
 MARGIN = 2 * SECOND
 """µs. What has waited for less than half a second in its line is started without a look whether another gateway took a
@@ -26,8 +27,6 @@ LONGEST = 4 * SECOND
 """µs that one attempt may take: twice `antwoord_binnen` of the campaign."""
 GRAIN = SECOND
 """µs by which clock and log may differ on what belongs together."""
-LATER_SEEN = frozenset({"sftp"})
-"""Where a creditor sees only later what came in: it looks when it pleases."""
 
 
 class Begun(Struct, frozen=True):
@@ -55,13 +54,26 @@ def begun(logs: bytes) -> list[Begun]:
     return found
 
 
-def heard_of(events: Mapping[str, Event], heard: Mapping[str, int]) -> dict[str, int]:
-    """Delivery id → when the sender heard that it was withdrawn; `heard`: by event."""
-    return {
-        str(event["data"]["bezorging"]): heard[id_]
-        for id_, event in events.items()
-        if name(event) == "bezorging-ingetrokken"
-    }
+def heard_of(books: Books, witness: Witness) -> dict[str, int]:
+    """Delivery id → when the sender heard that it is never sent any more: that it is withdrawn itself, or that the
+    withdrawal of its dossier was accepted, which counts for all that was sent before, whatever became of it."""
+    withdrawn_by = {one.event_id: one.dossier_id for one in books.messages if one.soort == "intrekking"}
+    overtaken: defaultdict[str, list[str]] = defaultdict(list)
+    for id_, one in books.deliveries.items():
+        if one.soort != "intrekking":
+            overtaken[one.dossier_id].append(id_)
+    found: dict[str, int] = {}
+    for id_, event in sorted(witness.events.items(), key=lambda told: witness.heard[told[0]]):
+        at = witness.heard[id_]
+        match name(event):
+            case "bezorging-ingetrokken":
+                found.setdefault(str(event["data"]["bezorging"]), at)
+            case "bericht-geaccepteerd":
+                dossier = withdrawn_by.get(event["data"]["bericht"]["id"], "")
+                found |= {delivery: at for delivery in overtaken[dossier] if delivery not in found}
+            case _:
+                pass
+    return found
 
 
 def begun_too_late(
@@ -85,7 +97,7 @@ def _seen_too_late(
     """No attempt that began in time can have brought it."""
     for one in seen:
         last = latest[one.delivery]
-        if one.channel in LATER_SEEN or one.at <= last + LONGEST:
+        if one.at <= last + LONGEST:
             continue
         if not any(it.at <= last and one.at <= it.ended + GRAIN for it in known.get(one.delivery, ())):
             yield f"{one.delivery} gezien"
