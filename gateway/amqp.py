@@ -20,6 +20,7 @@ from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity, ChannelPreconditionFailed
 from pamqp.commands import Basic
 
+from gateway.cancellation import or_cut_off
 from gateway.core.notice import Sender
 from gateway.core.validate import READABLE_BYTES
 from gateway.intake import Arrival, Intake, Quarantined, Verdict
@@ -47,7 +48,8 @@ HEADER_KEPT = 1000
 """Of a quarantined message: how many headers, and of how many characters."""
 LEDGER_PAUSE = 0.5
 AWAY = (OSError, AMQPError, ChannelInvalidStateError, TimeoutError)
-"""How a lost broker shows; the use of a channel that is gone is a RuntimeError in aiormq."""
+"""How a lost broker shows, but for one: where it fell silent, aiormq cancels whatever waits for it (`or_cut_off`). The
+use of a channel that is gone is a RuntimeError in aiormq."""
 
 
 class TopologyRefused(Exception):
@@ -63,7 +65,7 @@ async def _forever(
     while True:
         started = asyncio.get_running_loop().time()
         try:
-            await session()
+            await or_cut_off(session())
         except (TopologyRefused, ChannelNotFoundEntity, ChannelPreconditionFailed, ChannelAccessRefused) as why:
             log.error("topology_refused", stap=name, reden=str(why))
             refused(str(why))
@@ -309,7 +311,7 @@ class Publisher:
         )
         try:
             underlay = cast(UnderlayChannel, await channel.get_underlay_channel())
-            await underlay.basic_publish(
+            publishing = underlay.basic_publish(
                 one.body,
                 exchange=self._broker.topology.outgoing,
                 routing_key=one.routing_key,
@@ -318,6 +320,7 @@ class Publisher:
                 timeout=CONFIRM_TIMEOUT,
                 wait=False,
             )
+            await or_cut_off(publishing)
         except PublishError:
             return True  # returned: no queue is bound, and the feed has it
         except DeliveryError:

@@ -6,12 +6,13 @@ stop taking in ─► finish or give back what is in flight ─► publish what 
 import asyncio
 import os
 import ssl
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
 from gateway.amqp import Consumer, Publisher
 from gateway.attempts import Attempts
+from gateway.cancellation import or_cut_off
 from gateway.certificates import certificates
 from gateway.chores import Desk
 from gateway.clock import Clock
@@ -56,6 +57,10 @@ PATIENCE = 22.0
 LAST_EVENTS = 5.0
 REGISTER_EVERY = 5.0
 LEDGER_PAUSE = 1.0
+
+
+class StageEnded(Exception):
+    """A stage has ended, and was not told to."""
 
 
 def make_channels(config: Config, keys: Keys, clock: Clock) -> dict[str, Channel]:
@@ -288,7 +293,8 @@ class Gateway:
 
     async def _run_stages(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            running = {name: tasks.create_task(stage, name=name) for name, stage in self._stages().items()}
+            stages = self._stages().items()
+            running = {name: tasks.create_task(self._lasting(name, stage), name=name) for name, stage in stages}
             log.info("started", luister=str(self.config.http.listen))
             await self._stop.wait()
             if self.consumer:
@@ -301,6 +307,14 @@ class Gateway:
             await self._last_events()
             for task in running.values():
                 task.cancel()
+
+    async def _lasting(self, name: str, stage: Awaitable[None]) -> None:
+        """Nobody else does what a stage does, so one that ends before it is to ends the gateway, for its supervisor to
+        start again."""
+        await or_cut_off(stage)
+        if not self._stop.is_set():
+            log.error("stage_ended", stap=name)
+            raise StageEnded(name)
 
     def _stages(self) -> Mapping[str, Coroutine[None, None, None]]:
         stages = {

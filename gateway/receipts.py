@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec import structs
 
+from gateway.cancellation import or_cut_off
 from gateway.clock import Clock
 from gateway.contract import DeliveryId, Inbound, OpenDelivery, Receive, Verdict
 from gateway.core.answer import Answer, parse_answer
@@ -121,7 +122,7 @@ class Receipts:
     async def _forever(self, channel: str, collect: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                await collect()
+                await or_cut_off(collect())
             except LedgerAway as why:
                 log.warning("ledger_away", stap="ophalen", reden=str(why))
             except (OSError, TimeoutError) as why:

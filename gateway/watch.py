@@ -18,6 +18,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from gateway.cancellation import or_cut_off
 from gateway.certificates import Certificate
 from gateway.clock import Clock
 from gateway.core.health import (
@@ -121,8 +122,8 @@ class Watch:
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._pulse.run())
-            tasks.create_task(self._look_forever())
+            tasks.create_task(or_cut_off(self._pulse.run()))
+            tasks.create_task(or_cut_off(self._look_forever()))
 
     async def _look_forever(self) -> None:
         while True:

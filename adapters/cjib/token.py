@@ -11,7 +11,7 @@ from yarl import URL
 
 from adapters.cjib import wire
 from adapters.cjib.settings import CjibSettings, TokenKey
-from gateway.contract import HttpPeer, OwnFault, Reply, Transient, Uncertain
+from gateway.contract import Evidence, HttpPeer, OwnFault, Reply, Transient, Uncertain
 
 _SPARE: Final = 0.9  # of its life, so that it does not end on its way
 _JTI_BYTES = 16
@@ -39,13 +39,16 @@ class TokenSource:
         self._fetching: asyncio.Task[str | Transient | OwnFault] | None = None
 
     async def get(self, refused: str | None = None) -> str | Transient | OwnFault:
-        """A token other than `refused`. Whoever is cancelled while waiting leaves the others their token."""
+        """A token other than `refused`. Whoever is cancelled while waiting leaves the others their token; whoever waits
+        when the link is closed gets none."""
         if self._token and self._token != refused and self._ends is not None and self._now() < self._ends:
             return self._token
         if self._fetching is None:
             self._fetching = asyncio.create_task(self._fetch())
             self._fetching.add_done_callback(self._done)
-        return await asyncio.shield(self._fetching)
+        fetching = self._fetching
+        await asyncio.wait([fetching])
+        return Transient(Evidence("verbroken")) if fetching.cancelled() else fetching.result()
 
     async def aclose(self) -> None:
         if self._fetching is not None:

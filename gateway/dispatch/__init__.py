@@ -15,6 +15,7 @@ import asyncio
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping
 
+from gateway.cancellation import or_cut_off
 from gateway.clock import Clock
 from gateway.core.outcome import Outcome
 from gateway.core.retry import Policy
@@ -175,12 +176,12 @@ class Dispatch:
             await self._ledger.run(queue.release_all, self._clock.micros())
             self._take_over(await self._ledger.run(lane_rows.rests))
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._tenure.run())
-            tasks.create_task(self._preparing.run())
-            tasks.create_task(self._settling.run())
-            tasks.create_task(self._upkeep.renew_forever())
-            tasks.create_task(self._upkeep.sweep_forever())
-            tasks.create_task(self._claiming.run())
+            tasks.create_task(or_cut_off(self._tenure.run()))
+            tasks.create_task(or_cut_off(self._preparing.run()))
+            tasks.create_task(or_cut_off(self._settling.run()))
+            tasks.create_task(or_cut_off(self._upkeep.renew_forever()))
+            tasks.create_task(or_cut_off(self._upkeep.sweep_forever()))
+            tasks.create_task(or_cut_off(self._claiming.run()))
 
     async def stop(self, patience: float) -> None:
         """To be awaited while `run` still runs: claim nothing more, give back what has not started, wait at most

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from gateway.cancellation import CutOff, or_cut_off
 from gateway.clock import Clock
 from gateway.core.lane import SECOND
 from gateway.core.lifecycle import State
@@ -106,17 +107,25 @@ class Sending:
         """One slot of the lane: attempts, one after another, while there is something to start."""
         try:
             while ready is not None:
-                if await self._is_still_ours(ready):
-                    outcome = await self._told_attempt(lane, ready)
-                    self._settling.attempted(ready, outcome)
-                else:
-                    self._in_hand.drop(ready)
-                line.active -= 1
+                await self._occupy(lane, line, ready)
                 now = self._clock.micros()
                 goes_on = self._may_start(lane) and line.may_start_at(now) == now
                 ready = line.start(now) if goes_on else None
         finally:
             self.pump(lane)
+
+    async def _occupy(self, lane: Lane, line: Line[Ready], ready: Ready) -> None:
+        """One attempt, whatever it ends of. What came to no outcome is left to its lease: it may have left."""
+        outcome = None
+        try:
+            if await self._is_still_ours(ready):
+                outcome = await self._told_attempt(lane, ready)
+        finally:
+            if outcome is not None:
+                self._settling.attempted(ready, outcome)
+            else:
+                self._in_hand.drop(ready)
+            line.active -= 1
 
     async def _is_still_ours(self, ready: Ready) -> bool:
         """What waited long in its line may have been withdrawn by way of another gateway, or answered meanwhile. Where
@@ -139,13 +148,15 @@ class Sending:
             return OwnFault(Evidence("instelling"))
         try:
             async with asyncio.timeout(self._attempt_timeout * 2):
-                outcome = await link.resolve(ready.parcel) if ready.in_doubt else None
+                outcome = await or_cut_off(link.resolve(ready.parcel)) if ready.in_doubt else None
                 if outcome is not None:
                     return outcome
                 ready.in_doubt = False
-                return await link.send(ready.parcel)
+                return await or_cut_off(link.send(ready.parcel))
         except TimeoutError:
             return Uncertain(Evidence("te_lang"))
+        except CutOff:  # the link was closed, as when its register entry changes; it may have left before that
+            return Uncertain(Evidence("verbroken"))
         except Exception as why:
             log.exception("adapter_raised", kanaal=lane[1], schuldeiser=lane[0], fout=type(why).__name__)
             return Uncertain(Evidence("fout_in_adapter"))

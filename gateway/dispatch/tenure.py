@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from gateway.cancellation import or_cut_off
 from gateway.clock import Clock
 from gateway.core.spread import Lane, spread
 from gateway.ledger import lanes as rows
@@ -124,9 +125,9 @@ class Tenure:
         if self._ledger.embedded:
             return
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._share_forever())
-            tasks.create_task(self._listen_forever())
-            tasks.create_task(self._tell_forever())
+            tasks.create_task(or_cut_off(self._share_forever()))
+            tasks.create_task(or_cut_off(self._listen_forever()))
+            tasks.create_task(or_cut_off(self._tell_forever()))
 
     def end(self) -> None:
         """Let go of every lane as soon as nothing of it is in hand."""

@@ -97,7 +97,31 @@ class Window(WebhookCreditor):
 
 
 class Office(CjibCreditor):
-    """An API whose files can be looked into."""
+    """An API whose files can be looked into, and that can keep silent to who asks for a token."""
+
+    def __init__(self, directory: Path, pki: DevPki) -> None:
+        super().__init__(directory, pki.server, pki.authority.certificate, polls=1)
+        self.asked = 0
+        """How often a token was asked for."""
+        self._gives_tokens = asyncio.Event()
+        self._gives_tokens.set()
+
+    @asynccontextmanager
+    async def keeps_its_tokens(self) -> AsyncIterator[None]:
+        """Those given so far are refused, and who asks for one waits."""
+        self._gives_tokens.clear()
+        self.forget_tokens()
+        self.asked = 0
+        try:
+            yield
+        finally:
+            self._gives_tokens.set()
+
+    async def respond(self, request: web.BaseRequest) -> web.Response:
+        if request.path.endswith("/token"):
+            self.asked += 1
+            await self._gives_tokens.wait()
+        return await super().respond(request)
 
     def cases(self, creditor: str) -> list[Case]:
         return list(self._accounts[creditor].cases.values())
@@ -331,8 +355,7 @@ async def _account(one: Neighbour, channel: str, town: Town, streets: AsyncExitS
             return town.sftp.add(one.id, way, one.decide)
         case "cjib":
             if town.cjib is None:
-                office = Office(home, town.pki.server, town.pki.authority.certificate, polls=1)
-                town.cjib = await streets.enter_async_context(office)
+                town.cjib = await streets.enter_async_context(Office(home, town.pki))
             return town.cjib.add(one.id, town.pki.gateway)
         case "email":
             if town.mail is None:

@@ -7,16 +7,19 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aio_pika
 import pytest
 
-from gateway import amqp, app, intake, planning
+from gateway import amqp, amqp_client, app, intake, planning, topology
 from gateway.app import make_broker
 from gateway.config import AmqpSettings
 from gateway.ledger import schema
+from gateway.outbox import Publication
 from gateway.queue_safety import look_at_queues
 from tests.conftest import Broker
+from tests.faults.proxy import Proxy
 from tests.flow.desk import notice
 from tests.flow.postbox import INTAKE, ODD_PROPERTIES, PARKED, Postbox, postbox, publish_odd
 from tests.flow.relay import Relay
@@ -24,6 +27,8 @@ from tests.flow.running import Neighbour, Town, event_faults, neighbour, running
 from tests.servers import PostgreSQL, RabbitMQ
 
 RESUMES_WITHIN = 15.0
+SILENT_AT_MOST = 20.0
+"""Seconds within which a silent broker has been given up; with the shortest heartbeat it takes some seven."""
 
 
 @pytest.fixture(autouse=True)
@@ -429,6 +434,61 @@ async def test_after_the_broker_was_killed_the_gateway_consumes_and_publishes_by
             await comes(town, box, "bezorging-afgeleverd", 4)
             made = {event["id"]: event for event in await town.events() if "SHV-1" not in str(event)}
             assert {id_: event for id_, event in box.events.items() if id_ in made} == made
+
+
+@asynccontextmanager
+async def before(broker: Broker) -> AsyncIterator[tuple[Proxy, str]]:
+    """A proxy in front of the broker, and the address of the gateway there, with the shortest heartbeat."""
+    url = urlsplit(broker.url())
+    assert url.port is not None
+    async with Proxy(url.port) as proxy:
+        place = f"{url.username}:{url.password}@127.0.0.1:{proxy.port}"
+        yield proxy, f"amqp://{place}/?heartbeat=1"
+
+
+async def test_a_broker_that_fell_silent_is_published_to_when_it_speaks_again_and_the_feed_never_stops(
+    broker: Broker, sqlite_url: str, tmp_path: Path, creditors: list[Neighbour], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(amqp_client, "CONNECT_WITHIN", 1.0)
+    async with (
+        before(broker) as (proxy, url),
+        running(tmp_path, sqlite_url, creditors, amqp={"url": url}) as town,
+        postbox(broker) as box,
+    ):
+        async with proxy.spoiled(mute=True):
+            reached = len(proxy.came)
+            await town.send(notice("SHV-1"))  # by another door; its events wait for the broker's confirmation
+
+            async def is_given_up() -> bool:
+                return len(proxy.came) > reached
+
+            await town.until(is_given_up, SILENT_AT_MOST)
+            await town.send(notice("SHV-2"))
+            await town.hand_over()
+            await town.until(lambda: _all_numbered(town))
+        await comes(town, box, "bezorging-afgeleverd", 4)
+        await town.until(lambda: _is_consuming(town), RESUMES_WITHIN)
+
+
+async def test_a_broker_that_falls_silent_while_a_session_is_opened_is_connected_to_anew(broker: Broker) -> None:
+    async with before(broker) as (proxy, url):
+
+        class SilentAtFirst(topology.Broker, frozen=True):
+            """Connects, and then says nothing for as long as the first connection lasts."""
+
+            async def prepare(self, channel: aio_pika.abc.AbstractChannel) -> None:
+                async with proxy.spoiled(mute=len(proxy.came) == 1):
+                    await super().prepare(channel)
+
+        publisher = amqp.Publisher(SilentAtFirst(url, None, topology.Topology()))
+        publishing = asyncio.create_task(publisher.run())
+        try:
+            async with asyncio.timeout(SILENT_AT_MOST):
+                while not await publisher.publish([Publication("e-1", "0363.proef", b"{}")]):
+                    assert not publishing.done()
+        finally:
+            publishing.cancel()
+            await asyncio.wait([publishing])
 
 
 async def _all_numbered(town: Town) -> bool:

@@ -310,6 +310,7 @@ def _move(old: Path, new: Path) -> None:
 class Clumsy:
     """An adapter with a bug: the first time it does `fault`, it raises."""
 
+    error: ClassVar[type[BaseException]] = ZeroDivisionError
     slow_render: ClassVar[bool] = False
     collects: ClassVar[bool] = True
 
@@ -317,11 +318,12 @@ class Clumsy:
         self._link = link
         self._fault = fault
         self.has_stumbled = False
+        self.collected = 0
 
     def stumble(self, deed: str) -> None:
         if deed == self._fault and not self.has_stumbled:
             self.has_stumbled = True
-            raise ZeroDivisionError(deed)
+            raise self.error(deed)
 
     def render(self, draft: Draft) -> Rendition:
         self.stumble("render")
@@ -338,6 +340,7 @@ class Clumsy:
     async def collect(self, open_deliveries: Sequence[OpenDelivery], receive: Receive) -> None:
         self.stumble("collect")
         await self._link.collect(open_deliveries, receive)
+        self.collected += 1
 
     async def aclose(self) -> None:
         await self._link.aclose()
@@ -345,6 +348,20 @@ class Clumsy:
 
 class ClumsyAndSlow(Clumsy):
     slow_render: ClassVar[bool] = True
+
+
+class Interrupted(Clumsy):
+    """An adapter that waits for what somebody else cancels."""
+
+    error: ClassVar[type[BaseException]] = asyncio.CancelledError
+
+
+class Unstoppable(BaseException):
+    """What no `except Exception` catches."""
+
+
+class Violent(Clumsy):
+    error: ClassVar[type[BaseException]] = Unstoppable
 
 
 class ClumsyWebhook(Webhook):
@@ -368,6 +385,9 @@ class ClumsyWebhook(Webhook):
         (ClumsyAndSlow, "render"),
         (Clumsy, "collect"),
         (Clumsy, "link"),
+        (Interrupted, "send"),
+        (Interrupted, "resolve"),
+        (Violent, "send"),
     ],
 )
 async def test_an_adapter_that_raises_holds_up_nobody_and_nothing_for_good(
@@ -377,7 +397,8 @@ async def test_an_adapter_that_raises_holds_up_nobody_and_nothing_for_good(
     monkeypatch.setattr(ClumsyWebhook, "kind", kind)
     monkeypatch.setattr(ClumsyWebhook, "fault", fault)
     monkeypatch.setattr(app, "load_channels", lambda: {**load_channels(), "webhook": ClumsyWebhook})
-    async with running(tmp_path, sqlite_url, [neighbour("energie"), neighbour("zorg", "sftp")]) as town:
+    everybody = [neighbour("energie"), neighbour("zorg", "sftp")]
+    async with running(tmp_path, sqlite_url, everybody, tempo={"lease": "2 s"}) as town:
         if fault == "resolve":
             async with town.webhooks["energie"].drops_reply():
                 await town.send(notice("SHV-0", 1, "energie"))
@@ -388,8 +409,73 @@ async def test_an_adapter_that_raises_holds_up_nobody_and_nothing_for_good(
         assert isinstance(webhook, ClumsyWebhook)
         assert webhook.made is not None
         assert webhook.made.has_stumbled
-        if fault == "send":
+        if fault == "send" and kind is not Violent:
             assert "onzeker" in {one.outcome for one in await town.attempts("energie")}
+
+
+async def _loses_its_link(town: Town) -> None:
+    """Its register entry changes while a token is waited for."""
+    office = town.cjib
+    assert office is not None
+
+    async def is_asked() -> bool:
+        return office.asked > 0
+
+    async def is_known() -> bool:
+        entry = town.gateway.links.register.by_id.get("energie")
+        return entry is not None and entry.name == "Energie Anders B.V."
+
+    await town.until(is_asked)
+    await _rename(town, "energie B.V.", "Energie Anders B.V.")
+    await town.until(is_known)
+
+
+async def test_an_attempt_whose_link_is_closed_is_made_again_by_the_register_in_force(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "REGISTER_EVERY", NEXT_REGISTER)
+    slow = {"antwoord_binnen": "30 s"}
+    async with running(tmp_path, sqlite_url, [neighbour("energie", "cjib")], tempo=slow) as town:
+        assert town.cjib is not None
+        async with town.cjib.keeps_its_tokens():
+            await town.send(notice("SHV-1", 1, "energie"))
+            await _loses_its_link(town)
+            await town.try_out("energie")
+        await town.hand_over()
+        first, *_ = await town.attempts()
+        assert (first.outcome, first.code) == ("tijdelijk", "verbroken")
+
+
+async def test_a_creditor_whose_link_is_closed_while_it_is_asked_is_asked_again(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "REGISTER_EVERY", NEXT_REGISTER)
+    slow = {"antwoord_binnen": "30 s"}
+    async with running(tmp_path, sqlite_url, [neighbour("energie", "cjib")], tempo=slow) as town:
+        assert town.cjib is not None
+        town.cjib.polls = 1_000_000
+        await town.send(notice("SHV-1", 1, "energie"))
+        await town.hand_over()
+        async with town.cjib.keeps_its_tokens():
+            await _loses_its_link(town)
+        town.cjib.polls = 1
+        await town.reach("bevestigd")
+
+
+async def test_collecting_goes_on_after_a_round_that_somebody_else_cancelled(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ClumsyWebhook, "kind", Interrupted)
+    monkeypatch.setattr(ClumsyWebhook, "fault", "collect")
+    monkeypatch.setattr(app, "load_channels", lambda: {**load_channels(), "webhook": ClumsyWebhook})
+    async with running(tmp_path, sqlite_url, [neighbour("energie")], tempo={"peiling": "0.1 s"}) as town:
+        webhook = town.gateway.links.channels["webhook"]
+        assert isinstance(webhook, ClumsyWebhook)
+
+        async def collects_again() -> bool:
+            return webhook.made is not None and webhook.made.has_stumbled and webhook.made.collected > 0
+
+        await town.until(collects_again)
 
 
 class Allergic(Clumsy):

@@ -18,16 +18,21 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway import amqp, watch
+from gateway import amqp, app, watch
+from gateway.cancellation import CutOff
 from gateway.certificates import certificates
 from gateway.config import Config, read_config
 from gateway.core import health
 from gateway.core.health import STUCK_AFTER
 from gateway.core.spread import spread
+from gateway.dispatch.settling import Settling
+from gateway.dispatch.tenure import Tenure
 from gateway.ledger import lanes
 from gateway.ledger.engine import Ledger
 from gateway.log import configure
+from gateway.outbox import Outbox
 from gateway.pki import Authority, make_dev_pki
+from gateway.spool import Spool
 from gateway.watch import Sources, Watch
 from tests.conftest import Broker
 from tests.flow.desk import Desk, StandingClock, notice, open_desk
@@ -245,6 +250,39 @@ async def test_a_blocked_event_loop_is_measured_and_an_alarm(sqlite_url: str, tm
 
 
 # -- the log ---------------------------------------------------------------------------------------------------------
+
+
+async def _ends(*_: object) -> None:
+    """At once, where it should not."""
+
+
+async def _is_cut_off(*_: object) -> None:
+    """As when somebody else cancels what is waited for."""
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize(
+    ("part", "deed", "fault"),
+    [
+        (Spool, "run", _ends),
+        (Outbox, "_round", _is_cut_off),
+        (Settling, "run", _is_cut_off),
+        (Watch, "round", _is_cut_off),
+        (Tenure, "_tell_forever", _is_cut_off),
+    ],
+)
+async def test_a_gateway_of_which_one_part_ends_by_itself_ends_as_a_whole(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: type, deed: str, fault: object
+) -> None:
+    monkeypatch.setattr(part, deed, fault)
+    with pytest.raises(ExceptionGroup) as ended:
+        async with running(tmp_path, postgres_url, [neighbour("energie")], is_ready=False) as town:
+            await town.until(_nothing)
+    assert ended.group_contains(app.StageEnded) or ended.group_contains(CutOff)
+
+
+async def _nothing() -> None:
+    """It is waited for in vain."""
 
 
 async def test_every_attempt_is_one_wide_line_and_nothing_that_can_be_read_tells_about_people(
