@@ -8,21 +8,28 @@ asked to trade durability for speed.
 import asyncio
 import sqlite3
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import asyncpg
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.exc import TimeoutError as PoolIsFull
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 POOL_SIZE = 7
 """One of them listens, where several gateways may share the ledger."""
+POOL_WAIT = 30.0
+"""Seconds that a transaction waits for a connection that is free."""
+SILENT_AT_MOST = 60.0
+"""Seconds that a gateway waits for PostgreSQL to answer one statement, a COMMIT included. Far more than any of its own
+takes, the waits for locks among them; a path that went dark would else be noticed by TCP alone, after a quarter of an
+hour."""
 IDLE_IN_TRANSACTION_SECONDS = 5
 """A gateway that is stopped in the middle of a transaction holds its locks no longer than this (PostgreSQL)."""
 READING_POOL_SIZE = 2
@@ -40,8 +47,10 @@ class Contention(Exception):
     """Two transactions met (deadlock, serialisation, a unique key taken meanwhile): try this one again."""
 
 
-_AWAY_CLASSES = ("08", "53", "57P", "57014", "58")
+_AWAY_CLASSES = ("08", "25", "28", "3D", "53", "57P", "57014", "58", "XX")
+"""SQLSTATE: what is wrong with the line, the login or the server, which may be a standby that only reads (25006)."""
 _CONTENTION = ("40001", "40P01", "23505")
+_OF_THE_VALUES = ("22", "23", "54")
 _SQLITE_CONTENTION = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE)
 
 
@@ -61,7 +70,17 @@ def translated(why: DBAPIError) -> Exception:
     return why
 
 
-def _unreachable(why: OSError | TimeoutError) -> LedgerAway:
+def is_of_the_values(why: Exception) -> bool:
+    """Whether it is what was to be written that no ledger takes, on whatever day: a value, a size, a broken rule."""
+    if not isinstance(why, DBAPIError):
+        return False
+    if isinstance(why.orig, sqlite3.Error):
+        return isinstance(why.orig, sqlite3.DataError | sqlite3.IntegrityError)
+    state = str(getattr(why.orig, "sqlstate", None) or "")
+    return state.startswith(_OF_THE_VALUES) or isinstance(getattr(why.orig, "__cause__", None), asyncpg.DataError)
+
+
+def _unreachable(why: OSError | TimeoutError | PoolIsFull) -> LedgerAway:
     """Where it is TLS that fails, it is the setting that is named."""
     if isinstance(why, ssl.SSLCertVerificationError):
         return LedgerAway(f"[ledger] ca: het certificaat van de server is niet te vertrouwen: {why.verify_message}")
@@ -76,10 +95,18 @@ class Ledger:
     """Runs transactions. `url`: `sqlite:///…` or `postgresql://…` (also with a driver named).
 
     `reading`: it only looks, over connections of its own, and holds up nobody who writes. `tls`: PostgreSQL is spoken
-    to over this and in no other way; None: as the driver finds best, which is for this machine only.
+    to over this and in no other way; None: as the driver finds best, which is for this machine only. `silent_at_most`:
+    seconds after which a PostgreSQL that does not answer is away; None: a statement takes the time it needs.
     """
 
-    def __init__(self, url: str, *, reading: bool = False, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        reading: bool = False,
+        tls: ssl.SSLContext | None = None,
+        silent_at_most: float | None = None,
+    ) -> None:
         self.failures = 0
         """How often it was away."""
         parsed = make_url(url)
@@ -88,6 +115,7 @@ class Ledger:
         self._sync: Engine | None = None
         self._async: AsyncEngine | None = None
         self._thread = ThreadPoolExecutor(1, "grootboek")
+        self._silent_at_most = silent_at_most
         if self.embedded:
             self._sync = create_engine(
                 self.sync_url, connect_args={"check_same_thread": False, "timeout": LOCK_TIMEOUT_SECONDS}
@@ -99,10 +127,16 @@ class Ledger:
                 self.sync_url,
                 pool_size=READING_POOL_SIZE if reading else POOL_SIZE,
                 max_overflow=0,
+                pool_timeout=POOL_WAIT,
                 pool_use_lifo=True,
                 pool_pre_ping=False,
-                connect_args={**(_postgresql_only_looks() if reading else _POSTGRESQL_WORKS), **_over(tls)},
+                connect_args={
+                    **_bounded(silent_at_most),
+                    **(_postgresql_only_looks() if reading else _POSTGRESQL_WORKS),
+                    **_over(tls),
+                },
             )
+            event.listen(self._async.sync_engine, "before_cursor_execute", _wait_anew)
 
     async def run(
         self, transaction: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
@@ -110,13 +144,15 @@ class Ledger:
         """Run one transaction and commit it. Raises LedgerAway, Contention; whatever it raises is rolled back."""
         try:
             if self._async is not None:
-                async with self._async.begin() as connection:
-                    return await connection.run_sync(transaction, *args, **kwargs)
+                async with self._async.connect() as connection:
+                    with _cut_off(await _driver_of(connection), connection.info, self._silent_at_most):
+                        async with connection.begin():
+                            return await connection.run_sync(transaction, *args, **kwargs)
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._thread, lambda: self.run_now(transaction, *args, **kwargs))
         except DBAPIError as why:
             raise self._noted(translated(why)) from why
-        except (OSError, TimeoutError) as why:
+        except (OSError, TimeoutError, PoolIsFull) as why:
             raise self._noted(_unreachable(why)) from why
 
     def _noted(self, why: Exception) -> Exception:
@@ -141,16 +177,17 @@ class Ledger:
         ended = asyncio.Event()
         try:
             async with self._async.connect() as connection:
-                raw: Any = (await connection.get_raw_connection()).driver_connection
+                raw = await _driver_of(connection)
                 try:
                     raw.add_termination_listener(lambda _: ended.set())
-                    await raw.add_listener(channel, lambda *said: hear(said[-1]))
+                    with _cut_off(raw, connection.info, self._silent_at_most):
+                        await raw.add_listener(channel, lambda *said: hear(said[-1]))
                     yield ended
                 finally:
                     await connection.invalidate()
         except DBAPIError as why:
             raise translated(why) from why
-        except (OSError, TimeoutError) as why:
+        except (OSError, TimeoutError, PoolIsFull) as why:
             raise _unreachable(why) from why
         except (asyncpg.InterfaceError, asyncpg.PostgresError) as why:
             raise LedgerAway(type(why).__name__) from why
@@ -168,6 +205,51 @@ class Ledger:
 
 _SESSION = {"idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS}s"}
 _POSTGRESQL_WORKS: Mapping[str, object] = {"server_settings": _SESSION}
+
+
+class _Patience:
+    """Cuts off a connection on which nothing was answered for so many seconds since the latest statement."""
+
+    def __init__(self, raw: Any, seconds: float) -> None:
+        self._raw = raw
+        self._seconds = seconds
+        self.anew()
+
+    def anew(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._raw.terminate)
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+
+@contextmanager
+def _cut_off(raw: Any, info: dict[Any, Any], silent_at_most: float | None) -> Iterator[None]:
+    """A connection that falls silent meanwhile is broken off, so that whatever waits for it, a COMMIT too, ends as on
+    any broken line. The driver's own way asks the server to cancel first, and waits for that without end."""
+    if silent_at_most is None:
+        yield
+        return
+    info[_Patience] = _Patience(raw, silent_at_most)
+    try:
+        yield
+    finally:
+        info.pop(_Patience).end()
+
+
+def _wait_anew(connection: Connection, *_statement: object) -> None:
+    patience = connection.info.get(_Patience)
+    if patience is not None:
+        patience.end()
+        patience.anew()
+
+
+async def _driver_of(connection: AsyncConnection) -> Any:
+    return (await connection.get_raw_connection()).driver_connection
+
+
+def _bounded(silent_at_most: float | None) -> dict[str, object]:
+    """Seconds to connect in, and for what is asked in connecting."""
+    return {} if silent_at_most is None else {"timeout": silent_at_most, "command_timeout": silent_at_most}
 
 
 def _over(tls: ssl.SSLContext | None) -> dict[str, object]:
