@@ -109,6 +109,14 @@ async def sent_once(channel: Cjib, endpoint: Endpoint) -> str:
         await link.aclose()
 
 
+async def resolved_once(channel: Cjib, endpoint: Endpoint) -> str:
+    link = channel.link(endpoint)
+    try:
+        return code(await link.resolve(parcel(link, endpoint, draft())))
+    finally:
+        await link.aclose()
+
+
 # -- what the API's states mean
 
 
@@ -446,6 +454,7 @@ async def test_wrong_credentials_are_our_own_fault(
     channel: Cjib, endpoint: Endpoint, settings: dict[str, str], expected: str
 ) -> None:
     assert await sent_once(channel, changed(endpoint, **settings)) == expected
+    assert await resolved_once(channel, changed(endpoint, **settings)) == expected
 
 
 async def test_a_key_the_api_does_not_know_is_our_own_fault(channel: Cjib, endpoint: Endpoint, tmp_path: Path) -> None:
@@ -483,6 +492,7 @@ async def test_a_client_certificate_they_do_not_trust_is_our_own_fault(
     stranger = Authority.create(tmp_path / "vreemd").issue_client("vreemde")
     wrong = changed(endpoint, certificaat=f"file:{stranger.certificate}", certificaat_sleutel=f"file:{stranger.key}")
     assert await sent_once(channel, wrong) == "OwnFault mtls_geweigerd"
+    assert await resolved_once(channel, wrong) == "OwnFault mtls_geweigerd"
 
 
 async def test_an_expired_client_certificate_is_our_own_fault_and_is_not_tried(
