@@ -23,7 +23,7 @@ import schemas
 from adapters.cjib import wire
 from adapters.cjib.adapter import Cjib, CjibLink
 from gateway.clock import Clock
-from gateway.conformance import LOOPBACK, Conformance, draft, parcel, surroundings
+from gateway.conformance import LOOPBACK, TOO_DEEP, Conformance, draft, parcel, surroundings
 from gateway.contract import (
     DeliveryId,
     Draft,
@@ -169,7 +169,7 @@ def test_an_unsettled_request_is_proof_of_receipt_and_no_answer(status: str) -> 
     assert (found.kind, found.answer, found.code) == ("receipt", None, status)
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"id":"1","kenmerk":"k","status":"kwijt"}', b"\xff"])
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"id":"1","kenmerk":"k","status":"kwijt"}', b"\xff", TOO_DEEP])
 def test_what_cannot_be_read_goes_to_a_person(body: bytes) -> None:
     assert wire.inbound("cjib", DeliveryId("d"), "/v1/x", body).kind == "human"
 
@@ -236,6 +236,7 @@ def test_no_path_that_the_api_gives_leads_to_another_host(path: str) -> None:
         (201, STATE.replace(b"ontvangen", b"afgehandeld"), Proof.RECEIVED, PATH, True),
         (202, b"", Proof.TRANSPORT, None, False),
         (200, b"<html>", Proof.TRANSPORT, None, False),
+        (200, TOO_DEEP, Proof.TRANSPORT, None, False),
         (201, None, Proof.TRANSPORT, None, False),
     ],
 )
@@ -337,6 +338,7 @@ class Taciturn(CjibCreditor):
         (lambda api: api.answers_with(503), "Transient 503"),
         (lambda api: api.answers_with(429, {"Retry-After": "9"}), "Transient 429"),
         (lambda api: api.answers_with(200, body=b"<html>"), "Transient onleesbaar"),
+        (lambda api: api.answers_with(200, body=TOO_DEEP), "Transient onleesbaar"),
         (lambda api: api.answers_with(401), "OwnFault 401"),
         (lambda api: api.answers_with(404), "RefusedForGood geen_verwijzing"),
         (lambda api: api.drops_reply(), "Transient verbroken"),
@@ -527,6 +529,7 @@ class TokenServer:
         (302, b"", "OwnFault token_302"),
         (200, b"", "Transient token_200"),
         (200, b'{"access_token":7}', "Transient token_200"),
+        (200, TOO_DEEP, "Transient token_200"),
         (200, b'{"access_token":"onbekend"}', "OwnFault 401"),
     ],
 )
