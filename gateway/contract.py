@@ -278,7 +278,9 @@ class Link(Protocol):
         ...
 
     async def collect(self, open_deliveries: Sequence[OpenDelivery], receive: Receive) -> None:
-        """Fetch what the creditor left and hand each to `receive`. Connection trouble raises OSError."""
+        """Fetch what the creditor left and hand each to `receive`. Connection trouble raises OSError.
+
+        `open_deliveries`: those that wait for an answer, in turns where there are very many."""
         ...
 
     async def aclose(self) -> None: ...

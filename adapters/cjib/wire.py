@@ -276,8 +276,7 @@ def _source(path: str, status: str, content: bytes, delivery: DeliveryId) -> str
     return f"{path} {status} {hashlib.sha256(content).hexdigest()[:16]} {delivery}"
 
 
-def is_due(waiting: timedelta, since_last: timedelta | None, every: float, at_most: float) -> bool:
-    """Whether to ask again: the longer it takes, the less often, between `every` and `at_most` seconds."""
-    if since_last is None:
-        return True
-    return since_last.total_seconds() >= min(max(every, waiting.total_seconds() / _AGE_SHARE), at_most)
+def is_due(waiting: timedelta, since_last: float, every: float, at_most: float) -> bool:
+    """Whether to ask again, `since_last` seconds after it was asked (inf: never was): the longer it takes, the less
+    often, between `every` and `at_most` seconds."""
+    return since_last >= min(max(every, waiting.total_seconds() / _AGE_SHARE), at_most)

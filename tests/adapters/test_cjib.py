@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+import math
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -636,6 +637,101 @@ async def test_a_request_that_is_gone_does_not_hold_up_the_others(
     assert [found.delivery for found in desk.got] == [sent.delivery]
 
 
+class Choosy(CjibCreditor):
+    """Its faults are for who asks about some requests, by the last part of their path."""
+
+    choice: Sequence[str] = ()
+    failed: tuple[str, ...] = ()
+
+    def is_delivery(self, request: web.BaseRequest) -> bool:
+        last = request.path.rpartition("/")[2]
+        if request.method != "GET" or last not in self.choice:
+            return False
+        self.failed += (last,)
+        return True
+
+
+@pytest_asyncio.fixture
+async def choosy(tmp_path: Path, authority: Authority, server_certificate: Issued) -> AsyncIterator[Choosy]:
+    async with Choosy(tmp_path, server_certificate, authority.certificate) as creditor:
+        yield creditor
+
+
+async def handed_over(link: CjibLink, endpoint: Endpoint, number: int) -> list[OpenDelivery]:
+    """So many requests, the oldest first."""
+    parcels = [parcel(link, endpoint, draft()) for _ in range(number)]
+    outcomes = [await link.send(sent) for sent in parcels]
+    return [waiting(sent, getattr(outcome, "reference", None)) for sent, outcome in zip(parcels, outcomes, strict=True)]
+
+
+def last_part(one: OpenDelivery) -> str:
+    return (one.reference or "").rpartition("/")[2]
+
+
+async def collected(link: CjibLink, found: Sequence[OpenDelivery], desk: Desk) -> None:
+    """One round, of which something fails."""
+    with pytest.raises(OSError, match="500"):
+        await link.collect(found, desk.receive)
+
+
+@pytest.mark.parametrize(("at_once", "failing", "rounds"), [(8, 1, 1), (8, 7, 1), (8, 8, 2), (1, 1, 2), (1, 3, 4)])
+async def test_requests_that_always_fail_hold_up_no_others(
+    choosy: Choosy, authority: Authority, client: Issued, at_once: int, failing: int, rounds: int
+) -> None:
+    table, ca = choosy.add("cjib", client), f"file:{authority.certificate}"
+    endpoint = Endpoint("cjib", "CJIB", table, at_once, LOOPBACK, ca)
+    link = Cjib(msgspec.structs.replace(surroundings(), poll_every=0.0, poll_at_most=0.0)).link(endpoint)
+    found = await handed_over(link, endpoint, failing + 4)
+    choosy.choice = [last_part(one) for one in found[:failing]]
+    desk = Desk()
+    async with choosy.answers_with(500):
+        for _ in range(rounds):
+            await collected(link, found, desk)
+    assert {one.delivery for one in desk.got} == {one.delivery for one in found[failing:]}
+    await link.aclose()
+
+
+async def test_a_peer_that_fails_whoever_is_asked_about_is_left_alone_until_the_next_round(
+    choosy: Choosy, authority: Authority, client: Issued
+) -> None:
+    table, ca = choosy.add("cjib", client), f"file:{authority.certificate}"
+    endpoint = Endpoint("cjib", "CJIB", table, 2, LOOPBACK, ca)
+    link = Cjib(msgspec.structs.replace(surroundings(), poll_every=0.0, poll_at_most=0.0)).link(endpoint)
+    found = await handed_over(link, endpoint, 6)
+    choosy.choice = [last_part(one) for one in found]
+    async with choosy.answers_with(500):
+        for asked in (2, 4, 6):
+            await collected(link, found, Desk())
+            assert sorted(choosy.failed) == sorted(choosy.choice[:asked])
+    await link.aclose()
+
+
+async def test_a_clock_that_is_set_back_holds_up_no_polling(endpoint: Endpoint, creditor: CjibCreditor) -> None:
+    clock = Ahead()
+    creditor.polls = 2
+    link = Cjib(surroundings(now=clock.now)).link(endpoint)
+    found, desk = await handed_over(link, endpoint, 1), Desk()
+    await link.collect(found, desk.receive)
+    clock.seconds = -3600
+    await asyncio.sleep(0.1)
+    await link.collect(found, desk.receive)
+    assert desk.kinds() == ["receipt in_behandeling", "answer afgehandeld"]
+    await link.aclose()
+
+
+async def test_what_is_not_open_in_one_round_keeps_its_place_for_the_next(
+    endpoint: Endpoint, creditor: CjibCreditor
+) -> None:
+    """Where more are open than fit in one round they come in turns."""
+    link = Cjib(msgspec.structs.replace(surroundings(), poll_every=60.0, poll_at_most=60.0)).link(endpoint)
+    (one, other), desk = await handed_over(link, endpoint, 2), Desk()
+    for found in ([one], [other], [one], [other]):
+        await link.collect(found, desk.receive)
+    assert [seen.delivery for seen in desk.got] == [one.delivery, other.delivery]
+    assert creditor.visible().count(b"GET") == 2
+    await link.aclose()
+
+
 async def test_polling_a_peer_that_is_down_is_connection_trouble(
     creditor: CjibCreditor, endpoint: Endpoint, eager: CjibLink
 ) -> None:
@@ -650,18 +746,17 @@ async def test_polling_a_peer_that_is_down_is_connection_trouble(
 @pytest.mark.parametrize(
     ("waited", "since_last", "is_due"),
     [
-        (timedelta(0), None, True),
-        (timedelta(seconds=30), timedelta(seconds=30), False),
-        (timedelta(seconds=60), timedelta(seconds=60), True),
-        (timedelta(minutes=30), timedelta(seconds=120), False),
-        (timedelta(minutes=30), timedelta(seconds=180), True),
-        (timedelta(days=3), timedelta(minutes=59), False),
-        (timedelta(days=3), timedelta(minutes=60), True),
+        (timedelta(0), math.inf, True),
+        (timedelta(seconds=30), 30.0, False),
+        (timedelta(seconds=60), 60.0, True),
+        (timedelta(minutes=30), 120.0, False),
+        (timedelta(minutes=30), 180.0, True),
+        (timedelta(days=3), 59 * 60.0, False),
+        (timedelta(days=3), 60 * 60.0, True),
+        (timedelta(hours=-1), 60.0, True),
     ],
 )
-def test_the_longer_it_takes_the_less_often_it_is_polled(
-    waited: timedelta, since_last: timedelta | None, is_due: bool
-) -> None:
+def test_the_longer_it_takes_the_less_often_it_is_polled(waited: timedelta, since_last: float, is_due: bool) -> None:
     assert wire.is_due(waited, since_last, 60.0, 3600.0) is is_due
 
 
