@@ -114,7 +114,7 @@ class Gateway:
         tempo = config.tempo
         self.ledger = open_ledger(config.ledger)
         self.meters = Meters()
-        attempts = Attempts(self.meters)
+        attempts = Attempts(self.meters, self.clock)
         self.sealer = Sealer(keys)
         self.events = Events(config.gateway.oin, self.sealer)
         self.links = Links(make_channels(config, keys, self.clock))
