@@ -119,7 +119,7 @@ class Gateway:
         tempo = config.tempo
         self.ledger = open_ledger(config.ledger, silent_at_most=SILENT_AT_MOST)
         self.meters = Meters()
-        attempts = Attempts(self.meters)
+        attempts = Attempts(self.meters, self.clock)
         self.sealer = Sealer(keys)
         self.events = Events(config.gateway.oin, self.sealer)
         self.links = Links(make_channels(config, keys, self.clock))

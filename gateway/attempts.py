@@ -1,5 +1,6 @@
 """Every attempt leaves one wide line in the log and its numbers in the meters."""
 
+from gateway.clock import Clock
 from gateway.core.lane import SECOND
 from gateway.core.outcome import Outcome, evidence_of, name_of
 from gateway.ledger.queue import Claimed, Lane
@@ -14,19 +15,20 @@ _MILLISECOND = 1000
 class Attempts:
     """`ended` is to be called once for every attempt, whatever it ended in."""
 
-    def __init__(self, meters: Meters) -> None:
+    def __init__(self, meters: Meters, clock: Clock) -> None:
         self._meters = meters
-        self._last: dict[Lane, int] = {}
+        self._clock = clock
+        self._last: dict[Lane, float] = {}
 
-    def last(self, lane: Lane) -> int:
-        """When an attempt on it last ended (epoch µs); 0: never, since this gateway began."""
-        return self._last.get(lane, 0)
+    def last(self, lane: Lane) -> float:
+        """When an attempt on it last ended (seconds, monotonic); 0: never, since this gateway began."""
+        return self._last.get(lane, 0.0)
 
     def ended(self, claimed: Claimed, outcome: Outcome, began: int, ended: int) -> None:
         """Instants in epoch µs."""
         took, waited = max(0, ended - began), max(0, began - claimed.due_at)
         name = name_of(outcome)
-        self._last[claimed.lane] = ended
+        self._last[claimed.lane] = self._clock.monotonic()
         self._meters.attempt(claimed.channel, name, took / SECOND, waited / SECOND)
         log.info(
             "attempt",

@@ -205,7 +205,7 @@ def _look_at_jwks(reference: str) -> Finding:
         keys = msgspec.json.decode(read_secret(reference), type=dict[str, list[dict[str, object]]]).get("keys", [])
     except (SecretMissing, SettingsRefused) as why:
         return Finding(False, f"{place}: {why}")
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return Finding(False, f"{place}: geen JWKS")
     return Finding(bool(keys), f"{place}: {len(keys)} publieke sleutels")
 

@@ -66,6 +66,8 @@ LOOPBACK = ("127.0.0.0/8", "::1/128")
 ATTEMPT_TIMEOUT = 2.0
 CANARIES = ("Kanarievogel", "999990007", "K-774411", "1987-03-14", "Lijsterbesstraat", "SHV-2026-990099")
 LONGEST_REPLY = 4096
+TOO_DEEP = b'{"antwoord":' * 2000 + b"{}" + b"}" * 2000
+"""JSON at which readers raise RecursionError."""
 _SHORT_CODE = re.compile(r"[a-z0-9_.-]{1,40}")
 
 
@@ -278,6 +280,16 @@ class Conformance:
         async with peer.is_down():
             resolved = await link.resolve(parcel(link, endpoint, draft()))
         assert resolved is None or isinstance(resolved, Transient | Uncertain)
+
+    async def test_a_reply_that_is_nested_too_deeply_to_read_is_an_outcome_all_the_same(
+        self, link: Link, endpoint: Endpoint, peer: Peer
+    ) -> None:
+        answers_with = getattr(peer, "answers_with", None)
+        if answers_with is None:
+            pytest.skip("its peer answers with no bytes of the suite's choosing")
+        for status in (200, 400, 503):
+            async with answers_with(status, body=TOO_DEEP):
+                assert isinstance(await _sent(link, parcel(link, endpoint, draft())), Outcome)
 
     async def test_a_cancelled_attempt_leaves_the_link_usable(self, link: Link, endpoint: Endpoint, peer: Peer) -> None:
         async with peer.hangs():

@@ -91,6 +91,7 @@ __all__ = [
     "look_at_certificate",
     "look_at_peer",
     "parse_xml",
+    "read_json",
     "read_secret",
     "read_table",
     "refusal",
@@ -102,6 +103,7 @@ __all__ = [
 ]
 
 DeliveryId = NewType("DeliveryId", str)
+Read = TypeVar("Read")
 Settings = TypeVar("Settings", bound=Struct)
 
 
@@ -125,6 +127,17 @@ def _fits(value: object, kind: object) -> bool:
     except msgspec.ValidationError:
         return False
     return True
+
+
+def read_json(body: bytes | None, kind: type[Read]) -> Read | None:
+    """What a peer says in JSON as a `kind`; None where it says something else, or is nested too deeply to read.
+
+    Every adapter reads its peer's JSON with this: what cannot be read must not undo what the peer's status says.
+    """
+    try:
+        return msgspec.json.decode(body or b"", type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 class Surroundings(Struct, frozen=True):
@@ -265,7 +278,9 @@ class Link(Protocol):
         ...
 
     async def collect(self, open_deliveries: Sequence[OpenDelivery], receive: Receive) -> None:
-        """Fetch what the creditor left and hand each to `receive`. Connection trouble raises OSError."""
+        """Fetch what the creditor left and hand each to `receive`. Connection trouble raises OSError.
+
+        `open_deliveries`: those that wait for an answer, in turns where there are very many."""
         ...
 
     async def aclose(self) -> None: ...

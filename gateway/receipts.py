@@ -5,7 +5,7 @@ and an event tells the gemeente. Only after that may the original be moved or ac
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,7 +27,7 @@ from gateway.log import logger
 log = logger(__name__)
 
 OPEN_AT_ONCE = 2000
-"""Deliveries of one lane whose answer is asked after in one round."""
+"""Deliveries of one lane whose answer is asked after in one round; where there are more they come in turns."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -54,6 +54,8 @@ class Receipts:
         self._on_events = on_events
         self._on_agenda = on_agenda
         self._wake = wake
+        self._asked_last: dict[tuple[Callable[..., Sequence[Any]], Lane], str] = {}
+        """The id at which the next round goes on, by what was looked for."""
 
     async def receive(self, inbound: Inbound, signed: Callback | None = None) -> Verdict:
         """Record one thing a creditor told us; raises LedgerAway, and then the original must stay where it is.
@@ -135,11 +137,17 @@ class Receipts:
         link = self._links.link(lane)
         if link is None:
             return
-        here = await self._ledger.run(evidence.open_deliveries, *lane, OPEN_AT_ONCE)
-        left = await self._ledger.run(evidence.left_deliveries, *lane, OPEN_AT_ONCE)
+        here = await self._in_turn(evidence.open_deliveries, lane)
+        left = await self._in_turn(evidence.left_deliveries, lane)
         waiting = [_open(row, row.reference, row.handed_over_at or 0) for row in here]
         waiting += [_open(row, None, row.since) for row in left]  # its reference may be that of another channel
         await link.collect(waiting, self._over(lane[1]))
+
+    async def _in_turn(self, look: Callable[..., Sequence[Any]], lane: Lane) -> Sequence[Any]:
+        """The next of those that wait for an answer; after the last the first again."""
+        rows = await self._ledger.run(look, *lane, self._asked_last.get((look, lane), ""), OPEN_AT_ONCE)
+        self._asked_last[look, lane] = rows[-1].id if len(rows) == OPEN_AT_ONCE else ""
+        return rows
 
 
 def _open(row: Any, reference: str | None, since: int) -> OpenDelivery:

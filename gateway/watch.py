@@ -73,8 +73,8 @@ class Sources(Struct, frozen=True):
     """The lane of every attempt under way."""
     me: str
     """What this gateway is called in the ledger."""
-    attempted_at: Callable[[Lane], int]
-    """When an attempt on a lane last ended (epoch µs); 0: never."""
+    attempted_at: Callable[[Lane], float]
+    """When an attempt on a lane last ended (seconds, monotonic); 0: never."""
     certificates: Callable[[], list[Certificate]]
 
 
@@ -88,8 +88,8 @@ class Watch:
         self._sources = sources
         self._pulse = Pulse()
         self._watching: asyncio.Task[None] | None = None
-        self._behind: dict[Lane, int] = {}
-        """Lanes that are behind and no other gateway's, and since when they were seen so (epoch µs)."""
+        self._behind: dict[Lane, float] = {}
+        """Lanes that are behind and no other gateway's, and since when they were seen so (seconds, monotonic)."""
         self._questions: dict[str, asyncio.Task[Any]] = {}
         self._gauges: Gauges | None = None
         self._ledger_up = False
@@ -161,7 +161,7 @@ class Watch:
             consumer_away=self._since(self._unconsumed_since),
             oldest_event=(now - seen.oldest_event) / SECOND if seen and seen.oldest_event is not None else 0.0,
             oldest_due={lane: (now - since) / SECOND for lane, since in due.items()},
-            idle=self._idle(now),
+            idle=self._idle(),
         )
 
     def seen(self) -> Seen:
@@ -195,10 +195,10 @@ class Watch:
         rounded: dict[str, float | bool] = {name: round(number, 3) for name, number in numbers.items()}
         return rounded if signs.consuming is None else rounded | {"wachtrij_gelezen": signs.consuming}
 
-    def _idle(self, now: int) -> frozenset[Lane]:
+    def _idle(self) -> frozenset[Lane]:
         """Lanes that could have worked and did not: another gateway's lanes are for that one to report, and one that
         was taken over from it gets the same time here."""
-        held, long_ago = set(self._sources.held()), now - int(STUCK_AFTER * SECOND)
+        held, long_ago = set(self._sources.held()), self._clock.monotonic() - STUCK_AFTER
         attempted = self._sources.attempted_at
         return frozenset(
             lane for lane, since in self._behind.items() if lane not in held and max(attempted(lane), since) <= long_ago
@@ -207,14 +207,14 @@ class Watch:
     # -- looking ----------------------------------------------------------------------------------------------------
 
     async def _look(self) -> None:
-        began = self._now()
+        began, looked_at = self._now(), self._clock.monotonic()
         found = await self._ask("gauges", _look_if_current, self._clock.micros(), within=LOOK_WITHIN)
         self._look_seconds = self._now() - began
         self._ledger_up = isinstance(found, Gauges)
         if isinstance(found, Gauges):
             self._gauges = found
             ours = [lane for lane in found.due if found.owners.get(lane, self._sources.me) == self._sources.me]
-            self._behind = {lane: self._behind.get(lane, found.at) for lane in ours}
+            self._behind = {lane: self._behind.get(lane, looked_at) for lane in ours}
         failures, self._failures = self._working.failures - self._failures, self._working.failures
         well = self._ledger_up and not failures
         self._away_since = None if well else (began if self._away_since is None else self._away_since)

@@ -1,11 +1,14 @@
 """One lane at work: what may be claimed, what may start, and when."""
 
+import pytest
+
 from gateway.core.creditor import Limit
 from gateway.core.lane import SECOND
-from gateway.core.outcome import Evidence, HandedOver, OwnFault, Transient
+from gateway.core.outcome import Evidence, HandedOver, Outcome, OwnFault, Transient
 from gateway.core.retry import Policy
 from gateway.core.window import START, Sign, Window, after
 from gateway.dispatch.lanes import AHEAD, Line, Room
+from gateway.ledger.lanes import Rest
 
 NOW = 1_800_000_000 * SECOND
 
@@ -130,8 +133,8 @@ def test_a_failure_alone_changes_nothing_that_the_ledger_keeps_and_the_last_of_m
     one, failure = line(), Transient(Evidence("503"))
     changed = [one.learn(failure, NOW, Policy()) for _ in range(START)]
     assert changed == [False] * (START - 1) + [True]
-    assert one.rest.dead_until == one.rests_until > NOW
-    assert one.learn(HandedOver(Evidence("200")), one.rests_until, Policy())
+    assert one.rest.dead_until == one.rests_until(NOW) > NOW
+    assert one.learn(HandedOver(Evidence("200")), one.rests_until(NOW), Policy())
     assert one.rest.dead_until == 0
 
 
@@ -140,9 +143,70 @@ def test_what_a_peer_asks_for_outlives_us_and_a_fault_of_ours_does_not() -> None
     for one, outcome in ((asked, Transient(Evidence("503"), retry_after=90.0)), (ours, OwnFault(Evidence("tls")))):
         one.learn(outcome, NOW, Policy())
         one.hold_after(outcome, NOW)
-        assert one.rests_until > NOW
+        assert one.rests_until(NOW) > NOW
     assert (asked.rest.held_until, ours.rest.held_until) == (NOW + 90 * SECOND, 0)
     assert (asked.is_ours_to_mend, ours.is_ours_to_mend) == (False, True)
     heir = line()
-    heir.stand_as(asked.rest)
-    assert (heir.rest, heir.rests_until) == (asked.rest, asked.rests_until)
+    heir.stand_as(asked.rest, NOW, Policy())
+    assert (heir.rest, heir.rests_until(NOW)) == (asked.rest, asked.rests_until(NOW))
+
+
+# -- a clock that is set back ----------------------------------------------------------------------------------------
+
+STEPS = pytest.mark.parametrize("back", [SECOND, 3600 * SECOND, 10 * 365 * 86_400 * SECOND], ids=["1s", "1h", "10y"])
+
+
+@STEPS
+def test_a_clock_that_is_set_back_holds_up_no_start(back: int) -> None:
+    one = line()
+    fill(one, fresh="ab")
+    assert one.start(NOW) == "a"
+    assert started(one, NOW - back) == ["b"]
+
+
+@STEPS
+def test_a_clock_that_is_set_back_makes_a_pace_no_slower_than_twice(back: int) -> None:
+    one = line(Limit(8, per_second=0.5))
+    fill(one, fresh="abc")
+    assert one.start(NOW) == "a"
+    earlier = NOW - back
+    assert one.may_start_at(earlier) == earlier + 2 * SECOND
+    assert one.may_start_at(earlier + SECOND) == earlier + 2 * SECOND
+    assert started(one, earlier + 2 * SECOND) == ["b"]
+
+
+@STEPS
+@pytest.mark.parametrize(
+    ("outcome", "seconds"),
+    [(Transient(Evidence("503"), retry_after=90.0), 90), (OwnFault(Evidence("tls")), 60), (None, 5)],
+    ids=["asked", "ours", "dead"],
+)
+def test_a_clock_that_is_set_back_makes_no_rest_longer(back: int, outcome: Outcome | None, seconds: int) -> None:
+    one, earlier = line(), NOW - back
+    if outcome is None:
+        one.window = dead()
+        one.rests_until(NOW)
+    else:
+        one.learn(outcome, NOW, Policy())
+        one.hold_after(outcome, NOW)
+    fill(one, fresh="a")
+    assert one.rests_until(NOW) == NOW + seconds * SECOND
+    assert one.may_start_at(earlier) == one.rests_until(earlier) == earlier + seconds * SECOND
+    assert one.rest.held_until <= earlier + seconds * SECOND
+    assert one.rest.dead_until <= earlier + seconds * SECOND
+    assert started(one, earlier + seconds * SECOND) == ["a"]
+
+
+def test_what_came_after_a_lane_was_revived_is_new_by_a_clock_that_was_set_back_too() -> None:
+    one, earlier = line(), NOW - 3600 * SECOND
+    one.window = dead(NOW - 100 * SECOND)
+    one.learn(HandedOver(Evidence("200")), NOW, Policy())
+    one.rests_until(earlier)
+    assert (one.is_fresh(earlier + 1), one.is_fresh(earlier - 1)) == (True, False)
+
+
+def test_a_rest_that_no_clock_of_ours_can_have_meant_is_not_taken_over() -> None:
+    beyond = NOW + 10 * 365 * 86_400 * SECOND
+    one = line()
+    one.stand_as(Rest(beyond, 1, beyond, beyond), NOW, Policy())
+    assert one.rest == Rest(NOW + 86_400 * SECOND, 1, NOW + 5 * SECOND, NOW)

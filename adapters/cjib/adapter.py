@@ -1,6 +1,7 @@
 """I/O of the CJIB-style API: kept mTLS connections and one token per creditor. What replies mean is in wire.py."""
 
 import asyncio
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
@@ -68,7 +69,8 @@ class CjibLink:
         key = token_key(settings.sleutel)
         now, entropy = surroundings.now, surroundings.entropy
         self._tokens = TokenSource(self._peer, settings, key, now, entropy, seconds * _TOKEN_SHARE)
-        self._polled: dict[str, datetime] = {}
+        self._polled: dict[str, float] = {}
+        """When each was last asked about, on the event loop's own clock."""
         self._known: dict[str, str] = {}
 
     def render(self, draft: Draft) -> Rendition:
@@ -87,13 +89,20 @@ class CjibLink:
         return None if wire.follows(parcel) else await self._look_up(parcel, parcel.delivery, self._ends())
 
     async def collect(self, open_deliveries: Sequence[OpenDelivery], receive: Receive) -> None:
-        """Asks about every delivery that is due, `concurrent` at a time; raises PollFailed."""
+        """Asks about every delivery that is due, `concurrent` at a time, who was not asked about for longest first. One
+        that fails holds up no other; where all fail that are asked about together, the rest is for the next round.
+        Raises PollFailed of the first."""
         waiting = [delivery for delivery in open_deliveries if delivery.soort in _ANSWERED_SOORTEN]
         self._forget_all_but({delivery.delivery for delivery in waiting})
-        for due in _in_groups(filter(self._is_due, waiting), self._concurrent):
+        failures: list[BaseException] = []
+        for due in _in_groups(sorted(filter(self._is_due, waiting), key=self._last_polled), self._concurrent):
             polls = await asyncio.gather(*[self._poll(delivery, receive) for delivery in due], return_exceptions=True)
-            for failed in filter(None, polls):
-                raise failed
+            failed = [poll for poll in polls if poll is not None]
+            failures += failed
+            if len(failed) == len(due):
+                break
+        for failure in failures:
+            raise failure
 
     async def aclose(self) -> None:
         await self._tokens.aclose()
@@ -157,9 +166,9 @@ class CjibLink:
         return await self._peer.ask(method, url, headers, body, max(ends - _elapsed(), 0.001))
 
     async def _poll(self, delivery: OpenDelivery, receive: Receive) -> None:
+        self._polled[delivery.delivery] = _elapsed()
         path = delivery.reference or await self._find(delivery.delivery)
         body = await self._read(wire.at(self._root, path)) if path else None
-        self._polled[delivery.delivery] = self._now()
         if path is None or body is None:
             return
         found = wire.inbound(self._creditor, delivery.delivery, path, body)
@@ -186,13 +195,18 @@ class CjibLink:
         return self._root / wire.REQUESTS % {"kenmerk": delivery}
 
     def _is_due(self, delivery: OpenDelivery) -> bool:
-        now, last = self._now(), self._polled.get(delivery.delivery)
+        since_last = _elapsed() - self._last_polled(delivery)
         every, at_most = self._surroundings.poll_every, self._surroundings.poll_at_most
-        return wire.is_due(now - delivery.since, now - last if last else None, every, at_most)
+        return wire.is_due(self._now() - delivery.since, since_last, every, at_most)
+
+    def _last_polled(self, delivery: OpenDelivery) -> float:
+        return self._polled.get(delivery.delivery, -math.inf)
 
     def _forget_all_but(self, waiting: set[str]) -> None:
-        self._polled = {key: value for key, value in self._polled.items() if key in waiting}
-        self._known = {key: value for key, value in self._known.items() if key in waiting}
+        """What was asked about lately is kept: it may be among those of the next round."""
+        lately = _elapsed() - self._surroundings.poll_at_most
+        self._polled = {key: at for key, at in self._polled.items() if key in waiting or at > lately}
+        self._known = {key: source for key, source in self._known.items() if key in self._polled}
 
 
 class Cjib:

@@ -26,6 +26,7 @@ from gateway.contract import (
     RefusedForGood,
     Reply,
     Transient,
+    read_json,
     refusal,
     retry_after,
 )
@@ -118,10 +119,7 @@ def token(reply: Reply, now: datetime) -> Token | Transient | OwnFault:
     if not reply.is_success:
         outcome = refusal(reply.status, reply.evidence, retry_after(reply.headers.get("Retry-After"), now))
         return outcome if isinstance(outcome, Transient) else OwnFault(_marked("token", reply.evidence))
-    try:
-        return _TOKEN.decode(reply.body or b"")
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return Transient(_without_body(_marked("token", reply.evidence)))
+    return read_json(reply.body, Token) or Transient(_without_body(_marked("token", reply.evidence)))
 
 
 def _marked(stage: str, evidence: Evidence) -> Evidence:
@@ -232,18 +230,12 @@ def _wait(reply: Reply, now: datetime) -> float | None:
 
 def read_request(body: bytes | None) -> Request | None:
     """None where the body is not a stabilisatieverzoek."""
-    try:
-        return _REQUEST.decode(body or b"")
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None
+    return read_json(body, Request)
 
 
 def read_found(body: bytes | None) -> Found | None:
     """None where the body is not the reply to `?kenmerk=`."""
-    try:
-        return _FOUND.decode(body or b"")
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None
+    return read_json(body, Found)
 
 
 def answer(request: Request) -> bytes | None:
@@ -284,13 +276,7 @@ def _source(path: str, status: str, content: bytes, delivery: DeliveryId) -> str
     return f"{path} {status} {hashlib.sha256(content).hexdigest()[:16]} {delivery}"
 
 
-def is_due(waiting: timedelta, since_last: timedelta | None, every: float, at_most: float) -> bool:
-    """Whether to ask again: the longer it takes, the less often, between `every` and `at_most` seconds."""
-    if since_last is None:
-        return True
-    return since_last.total_seconds() >= min(max(every, waiting.total_seconds() / _AGE_SHARE), at_most)
-
-
-_TOKEN = msgspec.json.Decoder(Token)
-_REQUEST = msgspec.json.Decoder(Request)
-_FOUND = msgspec.json.Decoder(Found)
+def is_due(waiting: timedelta, since_last: float, every: float, at_most: float) -> bool:
+    """Whether to ask again, `since_last` seconds after it was asked (inf: never was): the longer it takes, the less
+    often, between `every` and `at_most` seconds."""
+    return since_last >= min(max(every, waiting.total_seconds() / _AGE_SHARE), at_most)

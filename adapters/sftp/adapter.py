@@ -67,7 +67,7 @@ class SftpLink:
                 return await self._find(sftp, parcel, (), (wire.ARCHIVE,))
         except wire.FAILED as why:
             self._forget(sftp, why)
-            return Uncertain(Evidence(wire.failure_code(why)))
+            return wire.not_asked(why)
 
     async def collect(self, open_deliveries: Sequence[OpenDelivery], receive: Receive) -> None:
         sftp = None

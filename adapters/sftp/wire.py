@@ -10,6 +10,7 @@
 |                                        |                | neither may spend the budget of the delivery           |
 | address outside `netwerken`            | OwnFault       | the register is wrong                                  |
 | lost while renaming                    | Uncertain      | the rename may have been done                          |
+| lost while asking after an attempt     | Uncertain      | that attempt stays what it was                         |
 | final name taken by the same content   | HandedOver     | an earlier attempt arrived                             |
 | final name taken by other content      | RefusedForGood | never overwritten; a person must look                  |
 """
@@ -37,6 +38,7 @@ from gateway.contract import (
     OwnFault,
     RefusedForGood,
     Transient,
+    Uncertain,
     XmlRefused,
     answer_from_xml,
     parse_xml,
@@ -165,6 +167,13 @@ def not_handed_over(why: BaseException) -> Outcome:
             return OwnFault(evidence)
         case _:
             return Transient(evidence)
+
+
+def not_asked(why: BaseException) -> OwnFault | Uncertain:
+    """What it means that `why` kept us from asking what became of an earlier attempt: a fault of ours is one here too,
+    and for the rest that attempt is as uncertain as it was."""
+    outcome = not_handed_over(why)
+    return outcome if isinstance(outcome, OwnFault) else Uncertain(Evidence(failure_code(why)))
 
 
 def failure_code(why: BaseException) -> str:

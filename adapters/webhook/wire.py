@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from gateway.contract import Draft, HandedOver, Outcome, Reply, refusal, retry_after, standard_webhooks
+from gateway.contract import Draft, HandedOver, Outcome, Reply, read_json, refusal, retry_after, standard_webhooks
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 
@@ -53,13 +53,6 @@ def outcome(reply: Reply, now: datetime) -> Outcome:
 
 def answer_in(body: bytes | None) -> bytes | None:
     """The JSON of `antwoord`, valid or not, if the body is JSON that has one."""
-    if not body:
-        return None
-    try:
-        answer = bytes(_TAKEN.decode(body).antwoord)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None
+    taken = read_json(body, Taken)
+    answer = bytes(taken.antwoord) if taken else b"null"
     return None if answer == b"null" else answer
-
-
-_TAKEN = msgspec.json.Decoder(Taken)

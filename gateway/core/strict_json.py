@@ -23,6 +23,8 @@ def decode(body: bytes) -> object:
     """The value in `body`; raises JsonRefused."""
     try:
         value: object = _DECODER.decode(body.decode())
+        if _MAYBE_SURROGATE.search(body):
+            _refuse_lone_surrogates(value)
     except UnicodeDecodeError:
         raise JsonRefused("de tekst is geen UTF-8") from None
     except json.JSONDecodeError as why:
@@ -31,8 +33,6 @@ def decode(body: bytes) -> object:
         raise JsonRefused("de JSON is te diep genest") from None
     except ValueError:  # int() of thousands of digits
         raise JsonRefused("een getal is te groot") from None
-    if _MAYBE_SURROGATE.search(body):
-        _refuse_lone_surrogates(value)
     return value
 
 

@@ -71,6 +71,7 @@ class Dispatch:
     ) -> None:
         self._ledger = ledger
         self._clock = clock
+        self._policy = policy
         self._due = due = Due()
         self._in_hand = in_hand = InHand(links, lease, on_room=due.look)
         self._giving_back = giving_back = GivingBack(ledger, clock, in_hand, wake=self.wake)
@@ -149,8 +150,9 @@ class Dispatch:
 
     def _take_over(self, rests: Mapping[Lane, Rest]) -> None:
         """These lanes are ours from now on, and stand so."""
+        now = self._clock.micros()
         for lane, rest in rests.items():
-            self._in_hand.line(lane).stand_as(rest)
+            self._in_hand.line(lane).stand_as(rest, now, self._policy)
             self._sending.pump(lane)
         self._due.plan(rests, 0)
         self._upkeep.sweep_soon()

@@ -66,7 +66,7 @@ class Claiming:
     async def _sleep(self) -> None:
         """Until woken, or until the earliest lane is due."""
         now = self._clock.micros()
-        waits = [max(at, self._in_hand.line(lane).rests_until) for lane, at in self._due.earliest()]
+        waits = [max(at, self._in_hand.line(lane).rests_until(now)) for lane, at in self._due.earliest()]
         future = [at - now for at in waits if at > now]
         await self._due.changed(min(future) / SECOND if future else None)
 
@@ -81,12 +81,12 @@ class Claiming:
                 queue.claim_and_look, wanted, self._tenure.me, now, self._in_hand.lease_end(now)
             )
         except (LedgerAway, Contention):
-            self._due.plan(rooms, now)
+            self._due.plan(rooms, 0)
             raise
         got: dict[Lane, int] = dict.fromkeys(rooms, 0)
         for claimed in claims:
             got[claimed.lane] += 1
-        self._due.plan((lane for lane, room in rooms.items() if got[lane] >= room.due), now)
+        self._due.plan((lane for lane, room in rooms.items() if got[lane] >= room.due), 0)
         self._due.plan(left, now + LOOK_AGAIN)
         for claimed in claims:
             self._in_hand.hold(claimed)

@@ -40,7 +40,7 @@ class InHand:
 
     def resting(self, now: int) -> list[Lane]:
         """Lanes on which nothing may start now."""
-        return [lane for lane, line in self.lines.items() if line.rests_until > now]
+        return [lane for lane, line in self.lines.items() if line.rests_until(now) > now]
 
     def running(self) -> list[Lane]:
         """The lane of every attempt under way."""

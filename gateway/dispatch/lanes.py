@@ -1,16 +1,21 @@
-"""A lane at work: one creditor on one channel, with a window, a rate and a hold of its own. Instants are epoch µs."""
+"""A lane at work: one creditor on one channel, with a window, a rate and a hold of its own. Instants are epoch µs.
+
+All that a lane remembers is so many seconds from when it was noted, by a clock that may be set. One that is set back
+takes along what was noted by it, so that no lane rests for the size of the step.
+"""
 
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.core.creditor import Limit
 from gateway.core.lane import SECOND, asked_to_wait_until, held_until
 from gateway.core.outcome import Deferred, Outcome, OwnFault
-from gateway.core.retry import Policy
-from gateway.core.window import Window, after, sign_of, slots
+from gateway.core.retry import HINT_AT_MOST, Policy
+from gateway.core.window import Window, after, dead_for, sign_of, slots
 from gateway.ledger.lanes import Rest
 
 T = TypeVar("T")
@@ -50,15 +55,17 @@ class Line(Generic[T]):
         self._fresh: deque[T] = deque()
         self._backlog: deque[T] = deque()
         self._last_start = 0
+        self._seen_at = 0
+        """When it was looked at last."""
         self._fresh_is_next = True
 
     @property
     def most(self) -> int:
         return self._limit().concurrent
 
-    @property
-    def rests_until(self) -> int:
+    def rests_until(self, now: int) -> int:
         """Before this instant nothing is sent; 0 or past: it does not rest."""
+        self._follow_clock(now)
         return max(self.held_until, 0 if self.window.is_alive else self.window.dead_until)
 
     @property
@@ -72,14 +79,18 @@ class Line(Generic[T]):
         """What of it outlives this gateway."""
         return Rest.of(self.asked_until, self.window)
 
-    def stand_as(self, rest: Rest) -> None:
-        """As whoever owned the lane before left it."""
-        self.window = rest.window
-        self.asked_until = rest.held_until
-        self.held_until = max(self.held_until, rest.held_until)
+    def stand_as(self, rest: Rest, now: int, policy: Policy) -> None:
+        """As whoever owned the lane before left it, and no longer than that can have been meant: its clock may have
+        been wrong."""
+        self._follow_clock(now)
+        dead_until = min(rest.dead_until, now + int(dead_for(rest.deaths, policy) * SECOND))
+        self.window = replace(rest.window, dead_until=dead_until, fresh_since=min(rest.fresh_since, now))
+        self.asked_until = min(rest.held_until, now + int(HINT_AT_MOST * SECOND))
+        self.held_until = max(self.held_until, self.asked_until)
 
     def learn(self, outcome: Outcome, now: int, policy: Policy) -> bool:
         """What an attempt says of its lane: a wider or narrower window, death, or life; whether `rest` changed."""
+        self._follow_clock(now)
         deaths, asked = self.window.deaths, asked_to_wait_until(outcome, now)
         self.is_ours_to_mend &= isinstance(outcome, OwnFault | Deferred)
         self.window = after(self.window, sign_of(outcome), now, self.most, policy)
@@ -88,14 +99,26 @@ class Line(Generic[T]):
 
     def hold_after(self, outcome: Outcome, now: int) -> None:
         """Rest for as long as what has ended so asks."""
+        self._follow_clock(now)
         self.held_until = max(self.held_until, held_until(outcome, now))
         self.is_ours_to_mend |= isinstance(outcome, OwnFault) and not outcome.this_only
+
+    def _follow_clock(self, now: int) -> None:
+        """Where time passed since the last look less than the whole step is seen, and a rest takes so much longer."""
+        back, self._seen_at = self._seen_at - now, now
+        if back <= 0:
+            return
+        self._last_start = max(0, self._last_start - back)
+        self.held_until = max(0, self.held_until - back)
+        self.asked_until = max(0, self.asked_until - back)
+        dead_until, fresh_since = max(0, self.window.dead_until - back), max(0, self.window.fresh_since - back)
+        self.window = replace(self.window, dead_until=dead_until, fresh_since=fresh_since)
 
     # -- claiming ---------------------------------------------------------------------------------------------------
 
     def room(self, now: int) -> Room | None:
         """How many more may be claimed; refilled in batches, not one by one. None: none."""
-        if now < self.rests_until:
+        if now < self.rests_until(now):
             return None
         wide = self._slots(now)
         probes = not self.window.is_alive or self.is_ours_to_mend
@@ -132,12 +155,15 @@ class Line(Generic[T]):
         """The instant at which the next attempt may start; None: nothing waits or every slot is taken."""
         if not self._fresh and not self._backlog:
             return None
-        at = max(now, self._last_start + self._gap, self.rests_until)
+        rests_until = self.rests_until(now)
+        at = max(now, self._last_start + self._gap, rests_until)
         return at if self.active < self._slots(at) else None
 
     def start(self, now: int) -> T:
+        """The next one; to be called only where `may_start_at` says now."""
+        self._follow_clock(now)
         self.active += 1
-        self._last_start = max(now, self._last_start + self._gap)
+        self._last_start = now
         return self._next().popleft()
 
     def _next(self) -> deque[T]:

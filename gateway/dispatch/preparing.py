@@ -103,10 +103,10 @@ class Preparing:
             self._settling.end(claimed, OwnFault(Evidence("niet_opgemaakt"), this_only=True))
 
     async def _freeze(self, batch: list[Ready]) -> None:
-        now = self._clock.micros()
+        now, began = self._clock.micros(), self._clock.monotonic()
         held = await self._ledger.run(queue.freeze, [ready.intent for ready in batch], self._tenure.me, now)
         for ready in batch:
-            ready.frozen_at = now
+            ready.frozen_at = began
             if ready.claimed.token in held:
                 self._sending.take(ready)
             else:

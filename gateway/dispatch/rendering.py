@@ -18,14 +18,14 @@ PAGE_LIFETIME = 400 * 24 * 3600 * SECOND
 
 
 class Ready(Struct):
-    """An attempt that may start once its intent is on record, at `frozen_at` (epoch µs)."""
+    """An attempt that may start once its intent is on record, at `frozen_at` (seconds, monotonic)."""
 
     claimed: Claimed
     parcel: Parcel
     intent: Intent
     in_doubt: bool
     """Whether an earlier attempt arrived is not known: that is asked first."""
-    frozen_at: int = 0
+    frozen_at: float = 0.0
 
 
 class Rendering:

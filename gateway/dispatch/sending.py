@@ -23,8 +23,9 @@ from gateway.log import logger
 
 log = logger(__name__)
 
-LOOK_AGAIN_AFTER = 500_000
-"""µs after which an attempt that waited in its line is not started without a look whether it is still to be made."""
+LOOK_AGAIN_AFTER = 0.5
+"""Seconds after which an attempt that waited in its line is not started without a look whether it is still to be
+made."""
 
 
 class Sending:
@@ -130,7 +131,7 @@ class Sending:
     async def _is_still_ours(self, ready: Ready) -> bool:
         """What waited long in its line may have been withdrawn by way of another gateway, or answered meanwhile. Where
         the ledger cannot say, it is left to its lease: what it came to could not be put on record either."""
-        if self._clock.micros() - ready.frozen_at < LOOK_AGAIN_AFTER:
+        if self._clock.monotonic() - ready.frozen_at < LOOK_AGAIN_AFTER:
             return True
         claimed = ready.claimed
         held = await unless_away(self._ledger, queue.still_held, claimed.id, claimed.fence)

@@ -99,8 +99,9 @@ class Settling:
 
     def make_way(self, line: Line[Ready], now: int) -> None:
         """Where the lane rests for long, nothing waits in it."""
-        if line.rests_until - now > REST_IN_LINE:
-            self.defer([ready.claimed for ready in line.empty()], (line.rests_until - now) / SECOND)
+        rest = line.rests_until(now) - now
+        if rest > REST_IN_LINE:
+            self.defer([ready.claimed for ready in line.empty()], rest / SECOND)
 
     def _learn(self, lane: Lane, outcome: Outcome) -> None:
         line, at = self._in_hand.line(lane), self._clock.micros()

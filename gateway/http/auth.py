@@ -141,7 +141,7 @@ class _Signatures(JWSRegistry):
 def _read_keys(reference: str) -> KeySet:
     try:
         found = KeySet.import_key_set(json.loads(read_secret(reference)))
-    except (JoseError, ValueError, TypeError, KeyError, AttributeError) as why:
+    except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as why:
         raise SettingsRefused(f"[http] oauth2.jwks: {reference} bevat geen JWKS") from why
     keys = [key for key in found.keys if key.key_type in _ASYMMETRIC]
     if not keys:

@@ -171,13 +171,15 @@ def _apply(connection: Connection, subject: Subject, verdict: Record, at: int) -
 _AWAITING = [str(state) for state in AWAITING_ANSWER]
 
 
-def open_deliveries(connection: Connection, creditor: str, channel: str, limit: int) -> Sequence[Any]:
-    """Handed over on this lane and not answered yet, oldest first: id, soort, reference, handed_over_at."""
+def open_deliveries(connection: Connection, creditor: str, channel: str, after: str, limit: int) -> Sequence[Any]:
+    """Handed over on this lane and not answered yet, oldest first, those after the id `after`: id, soort, reference,
+    handed_over_at."""
     return connection.execute(
         select(delivery.c.id, delivery.c.soort, delivery.c.reference, delivery.c.handed_over_at)
         .where(
             delivery.c.creditor == creditor,
             delivery.c.channel == channel,
+            delivery.c.id > after,
             or_(delivery.c.state.in_(_AWAITING), delivery.c.stands.in_(_AWAITING)),
         )
         .order_by(delivery.c.id)
@@ -185,10 +187,11 @@ def open_deliveries(connection: Connection, creditor: str, channel: str, limit: 
     ).all()
 
 
-def left_deliveries(connection: Connection, creditor: str, channel: str, limit: int) -> Sequence[Any]:
-    """What is not answered yet, stands on another channel by now, and may have come over this one before: id, soort,
-    and since when."""
-    return connection.execute(_LEFT, {"creditor": creditor, "channel": channel, "limit": limit}).all()
+def left_deliveries(connection: Connection, creditor: str, channel: str, after: str, limit: int) -> Sequence[Any]:
+    """What is not answered yet, stands on another channel by now, and may have come over this one before, those after
+    the id `after`: id, soort, and since when."""
+    given = {"creditor": creditor, "channel": channel, "after": after, "limit": limit}
+    return connection.execute(_LEFT, given).all()
 
 
 _TRIED = (
@@ -210,6 +213,7 @@ def _elsewhere(where: ColumnElement[bool]) -> Select[Any]:
     return select(delivery.c.id, delivery.c.soort, _TRIED.label("since")).where(
         delivery.c.creditor == bindparam("creditor"),
         delivery.c.channel != bindparam("channel"),
+        delivery.c.id > bindparam("after"),
         moved,
         unanswered,
         where,

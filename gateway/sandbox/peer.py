@@ -14,7 +14,11 @@ class Sighting:
 
 
 class Peer(Protocol):
-    """The creditor: a real server, with faults that can be switched on for the length of an `async with`."""
+    """The creditor: a real server, with faults that can be switched on for the length of an `async with`.
+
+    One that speaks HTTP also has `answers_with(status, body=b"…")`, as `https_server.py` does: it answers every
+    delivery so.
+    """
 
     @property
     def connections_made(self) -> int:

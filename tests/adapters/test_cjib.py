@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+import math
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -23,7 +24,7 @@ import schemas
 from adapters.cjib import wire
 from adapters.cjib.adapter import Cjib, CjibLink
 from gateway.clock import Clock
-from gateway.conformance import LOOPBACK, Conformance, draft, parcel, surroundings
+from gateway.conformance import LOOPBACK, TOO_DEEP, Conformance, draft, parcel, surroundings
 from gateway.contract import (
     DeliveryId,
     Draft,
@@ -109,6 +110,14 @@ async def sent_once(channel: Cjib, endpoint: Endpoint) -> str:
         await link.aclose()
 
 
+async def resolved_once(channel: Cjib, endpoint: Endpoint) -> str:
+    link = channel.link(endpoint)
+    try:
+        return code(await link.resolve(parcel(link, endpoint, draft())))
+    finally:
+        await link.aclose()
+
+
 # -- what the API's states mean
 
 
@@ -161,7 +170,7 @@ def test_an_unsettled_request_is_proof_of_receipt_and_no_answer(status: str) -> 
     assert (found.kind, found.answer, found.code) == ("receipt", None, status)
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"id":"1","kenmerk":"k","status":"kwijt"}', b"\xff"])
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"id":"1","kenmerk":"k","status":"kwijt"}', b"\xff", TOO_DEEP])
 def test_what_cannot_be_read_goes_to_a_person(body: bytes) -> None:
     assert wire.inbound("cjib", DeliveryId("d"), "/v1/x", body).kind == "human"
 
@@ -228,6 +237,7 @@ def test_no_path_that_the_api_gives_leads_to_another_host(path: str) -> None:
         (201, STATE.replace(b"ontvangen", b"afgehandeld"), Proof.RECEIVED, PATH, True),
         (202, b"", Proof.TRANSPORT, None, False),
         (200, b"<html>", Proof.TRANSPORT, None, False),
+        (200, TOO_DEEP, Proof.TRANSPORT, None, False),
         (201, None, Proof.TRANSPORT, None, False),
     ],
 )
@@ -329,6 +339,7 @@ class Taciturn(CjibCreditor):
         (lambda api: api.answers_with(503), "Transient 503"),
         (lambda api: api.answers_with(429, {"Retry-After": "9"}), "Transient 429"),
         (lambda api: api.answers_with(200, body=b"<html>"), "Transient onleesbaar"),
+        (lambda api: api.answers_with(200, body=TOO_DEEP), "Transient onleesbaar"),
         (lambda api: api.answers_with(401), "OwnFault 401"),
         (lambda api: api.answers_with(404), "RefusedForGood geen_verwijzing"),
         (lambda api: api.drops_reply(), "Transient verbroken"),
@@ -446,6 +457,7 @@ async def test_wrong_credentials_are_our_own_fault(
     channel: Cjib, endpoint: Endpoint, settings: dict[str, str], expected: str
 ) -> None:
     assert await sent_once(channel, changed(endpoint, **settings)) == expected
+    assert await resolved_once(channel, changed(endpoint, **settings)) == expected
 
 
 async def test_a_key_the_api_does_not_know_is_our_own_fault(channel: Cjib, endpoint: Endpoint, tmp_path: Path) -> None:
@@ -483,6 +495,7 @@ async def test_a_client_certificate_they_do_not_trust_is_our_own_fault(
     stranger = Authority.create(tmp_path / "vreemd").issue_client("vreemde")
     wrong = changed(endpoint, certificaat=f"file:{stranger.certificate}", certificaat_sleutel=f"file:{stranger.key}")
     assert await sent_once(channel, wrong) == "OwnFault mtls_geweigerd"
+    assert await resolved_once(channel, wrong) == "OwnFault mtls_geweigerd"
 
 
 async def test_an_expired_client_certificate_is_our_own_fault_and_is_not_tried(
@@ -517,6 +530,7 @@ class TokenServer:
         (302, b"", "OwnFault token_302"),
         (200, b"", "Transient token_200"),
         (200, b'{"access_token":7}', "Transient token_200"),
+        (200, TOO_DEEP, "Transient token_200"),
         (200, b'{"access_token":"onbekend"}', "OwnFault 401"),
     ],
 )
@@ -623,6 +637,101 @@ async def test_a_request_that_is_gone_does_not_hold_up_the_others(
     assert [found.delivery for found in desk.got] == [sent.delivery]
 
 
+class Choosy(CjibCreditor):
+    """Its faults are for who asks about some requests, by the last part of their path."""
+
+    choice: Sequence[str] = ()
+    failed: tuple[str, ...] = ()
+
+    def is_delivery(self, request: web.BaseRequest) -> bool:
+        last = request.path.rpartition("/")[2]
+        if request.method != "GET" or last not in self.choice:
+            return False
+        self.failed += (last,)
+        return True
+
+
+@pytest_asyncio.fixture
+async def choosy(tmp_path: Path, authority: Authority, server_certificate: Issued) -> AsyncIterator[Choosy]:
+    async with Choosy(tmp_path, server_certificate, authority.certificate) as creditor:
+        yield creditor
+
+
+async def handed_over(link: CjibLink, endpoint: Endpoint, number: int) -> list[OpenDelivery]:
+    """So many requests, the oldest first."""
+    parcels = [parcel(link, endpoint, draft()) for _ in range(number)]
+    outcomes = [await link.send(sent) for sent in parcels]
+    return [waiting(sent, getattr(outcome, "reference", None)) for sent, outcome in zip(parcels, outcomes, strict=True)]
+
+
+def last_part(one: OpenDelivery) -> str:
+    return (one.reference or "").rpartition("/")[2]
+
+
+async def collected(link: CjibLink, found: Sequence[OpenDelivery], desk: Desk) -> None:
+    """One round, of which something fails."""
+    with pytest.raises(OSError, match="500"):
+        await link.collect(found, desk.receive)
+
+
+@pytest.mark.parametrize(("at_once", "failing", "rounds"), [(8, 1, 1), (8, 7, 1), (8, 8, 2), (1, 1, 2), (1, 3, 4)])
+async def test_requests_that_always_fail_hold_up_no_others(
+    choosy: Choosy, authority: Authority, client: Issued, at_once: int, failing: int, rounds: int
+) -> None:
+    table, ca = choosy.add("cjib", client), f"file:{authority.certificate}"
+    endpoint = Endpoint("cjib", "CJIB", table, at_once, LOOPBACK, ca)
+    link = Cjib(msgspec.structs.replace(surroundings(), poll_every=0.0, poll_at_most=0.0)).link(endpoint)
+    found = await handed_over(link, endpoint, failing + 4)
+    choosy.choice = [last_part(one) for one in found[:failing]]
+    desk = Desk()
+    async with choosy.answers_with(500):
+        for _ in range(rounds):
+            await collected(link, found, desk)
+    assert {one.delivery for one in desk.got} == {one.delivery for one in found[failing:]}
+    await link.aclose()
+
+
+async def test_a_peer_that_fails_whoever_is_asked_about_is_left_alone_until_the_next_round(
+    choosy: Choosy, authority: Authority, client: Issued
+) -> None:
+    table, ca = choosy.add("cjib", client), f"file:{authority.certificate}"
+    endpoint = Endpoint("cjib", "CJIB", table, 2, LOOPBACK, ca)
+    link = Cjib(msgspec.structs.replace(surroundings(), poll_every=0.0, poll_at_most=0.0)).link(endpoint)
+    found = await handed_over(link, endpoint, 6)
+    choosy.choice = [last_part(one) for one in found]
+    async with choosy.answers_with(500):
+        for asked in (2, 4, 6):
+            await collected(link, found, Desk())
+            assert sorted(choosy.failed) == sorted(choosy.choice[:asked])
+    await link.aclose()
+
+
+async def test_a_clock_that_is_set_back_holds_up_no_polling(endpoint: Endpoint, creditor: CjibCreditor) -> None:
+    clock = Ahead()
+    creditor.polls = 2
+    link = Cjib(surroundings(now=clock.now)).link(endpoint)
+    found, desk = await handed_over(link, endpoint, 1), Desk()
+    await link.collect(found, desk.receive)
+    clock.seconds = -3600
+    await asyncio.sleep(0.1)
+    await link.collect(found, desk.receive)
+    assert desk.kinds() == ["receipt in_behandeling", "answer afgehandeld"]
+    await link.aclose()
+
+
+async def test_what_is_not_open_in_one_round_keeps_its_place_for_the_next(
+    endpoint: Endpoint, creditor: CjibCreditor
+) -> None:
+    """Where more are open than fit in one round they come in turns."""
+    link = Cjib(msgspec.structs.replace(surroundings(), poll_every=60.0, poll_at_most=60.0)).link(endpoint)
+    (one, other), desk = await handed_over(link, endpoint, 2), Desk()
+    for found in ([one], [other], [one], [other]):
+        await link.collect(found, desk.receive)
+    assert [seen.delivery for seen in desk.got] == [one.delivery, other.delivery]
+    assert creditor.visible().count(b"GET") == 2
+    await link.aclose()
+
+
 async def test_polling_a_peer_that_is_down_is_connection_trouble(
     creditor: CjibCreditor, endpoint: Endpoint, eager: CjibLink
 ) -> None:
@@ -637,18 +746,17 @@ async def test_polling_a_peer_that_is_down_is_connection_trouble(
 @pytest.mark.parametrize(
     ("waited", "since_last", "is_due"),
     [
-        (timedelta(0), None, True),
-        (timedelta(seconds=30), timedelta(seconds=30), False),
-        (timedelta(seconds=60), timedelta(seconds=60), True),
-        (timedelta(minutes=30), timedelta(seconds=120), False),
-        (timedelta(minutes=30), timedelta(seconds=180), True),
-        (timedelta(days=3), timedelta(minutes=59), False),
-        (timedelta(days=3), timedelta(minutes=60), True),
+        (timedelta(0), math.inf, True),
+        (timedelta(seconds=30), 30.0, False),
+        (timedelta(seconds=60), 60.0, True),
+        (timedelta(minutes=30), 120.0, False),
+        (timedelta(minutes=30), 180.0, True),
+        (timedelta(days=3), 59 * 60.0, False),
+        (timedelta(days=3), 60 * 60.0, True),
+        (timedelta(hours=-1), 60.0, True),
     ],
 )
-def test_the_longer_it_takes_the_less_often_it_is_polled(
-    waited: timedelta, since_last: timedelta | None, is_due: bool
-) -> None:
+def test_the_longer_it_takes_the_less_often_it_is_polled(waited: timedelta, since_last: float, is_due: bool) -> None:
     assert wire.is_due(waited, since_last, 60.0, 3600.0) is is_due
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -23,10 +23,13 @@ from gateway.contract import (
     Endpoint,
     HandedOver,
     Inbound,
+    Outcome,
     OwnFault,
+    Parcel,
     RefusedForGood,
     SettingsRefused,
     Transient,
+    Uncertain,
     Verdict,
     View,
 )
@@ -36,6 +39,7 @@ from gateway.sandbox.sftp_creditor import SftpCreditor
 
 DELIVERY = "0198f0c2-7d1e-7b52-9a41-3f6a1c5d0a01"
 OTHER = "0198f0c2-7d1e-7b52-9a41-3f6a1c5d0a02"
+Do = Callable[[SftpLink, Parcel], Awaitable[Outcome | None]]
 
 
 @pytest_asyncio.fixture
@@ -295,27 +299,40 @@ async def test_an_inbox_that_is_gone_is_a_transient_failure(link: SftpLink, endp
     assert isinstance(await link.send(parcel(link, endpoint, draft())), Transient)
 
 
+SEND_OR_RESOLVE = pytest.mark.parametrize("do", [SftpLink.send, SftpLink.resolve])
+
+
+@SEND_OR_RESOLVE
 @pytest.mark.asyncio
 async def test_a_key_that_the_server_does_not_know_is_our_own_fault(
-    channel: Sftp, creditor: SftpCreditor, endpoint: Endpoint, tmp_path: Path
+    channel: Sftp, creditor: SftpCreditor, endpoint: Endpoint, tmp_path: Path, do: Do
 ) -> None:
     stranger = tmp_path / "vreemd.key"
     stranger.write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_private_key())
     table = {**endpoint.settings, "sleutel": f"file:{stranger}"}
     link = channel.link(msgspec.structs.replace(endpoint, settings=table))
-    outcome = await link.send(parcel(link, endpoint, draft()))
+    outcome = await do(link, parcel(link, endpoint, draft()))
     assert isinstance(outcome, OwnFault)
     assert outcome.evidence.code == "aanmelden"
 
 
+@SEND_OR_RESOLVE
 @pytest.mark.asyncio
 async def test_an_impostor_is_our_own_fault_so_that_an_operator_looks(
-    link: SftpLink, endpoint: Endpoint, creditor: SftpCreditor
+    link: SftpLink, endpoint: Endpoint, creditor: SftpCreditor, do: Do
 ) -> None:
     async with creditor.is_impostor():
-        outcome = await link.send(parcel(link, endpoint, draft()))
+        outcome = await do(link, parcel(link, endpoint, draft()))
     assert isinstance(outcome, OwnFault)
     assert outcome.evidence.code == "hostsleutel"
+
+
+@pytest.mark.asyncio
+async def test_what_could_not_be_asked_of_a_server_that_is_down_stays_uncertain(
+    link: SftpLink, endpoint: Endpoint, creditor: SftpCreditor
+) -> None:
+    async with creditor.is_down():
+        assert isinstance(await link.resolve(parcel(link, endpoint, draft())), Uncertain)
 
 
 # -- collecting

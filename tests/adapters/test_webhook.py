@@ -18,7 +18,7 @@ import schemas
 from adapters.webhook import wire
 from adapters.webhook.adapter import Webhook, WebhookLink
 from gateway.clock import Clock
-from gateway.conformance import LOOPBACK, Conformance, draft, parcel, surroundings
+from gateway.conformance import LOOPBACK, TOO_DEEP, Conformance, draft, parcel, surroundings
 from gateway.contract import (
     Endpoint,
     HandedOver,
@@ -118,6 +118,8 @@ def test_the_event_holds_the_view_byte_for_byte(link: WebhookLink) -> None:
         (b"[]", None),
         (b'{"antwoord":null}', None),
         (b'{"antwoord":{"soort":"ontvangen"}', None),
+        (TOO_DEEP, None),
+        (b'{"x":%b,"antwoord":{"soort":"ontvangen"}}' % TOO_DEEP, None),
         (b'{"ander":{"soort":"ontvangen"}}', None),
         (b'{"antwoord":{"soort":"ontvangen"}}', b'{"soort":"ontvangen"}'),
         (b' { "meer" : 1, "antwoord" : { "soort" : "x" } } ', b'{ "soort" : "x" }'),

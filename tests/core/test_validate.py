@@ -133,6 +133,12 @@ def test_what_two_readers_could_read_differently_is_no_json(raw: bytes) -> None:
     assert judge(raw) >= {("", "json_ongeldig")}
 
 
+def test_no_depth_is_too_great_to_judge() -> None:
+    """There are depths that a reader still can read, and a writer not write."""
+    for deep in range(300, 1100):
+        assert judge(b'{"id":"\\ud83d\\ude00","x":' + b"[" * deep + b"]" * deep + b"}")
+
+
 @pytest.mark.parametrize("raw", [b"1", b"[]", b"null", b'"x"', b"true"])
 def test_json_that_is_no_object_is_no_event(raw: bytes) -> None:
     assert judge(raw) == {("", "cloudevent_ongeldig")}

@@ -294,7 +294,7 @@ async def test_an_issuer_may_change_its_key_without_a_restart(small: House) -> N
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{}", '{"keys": []}', '{"keys": [{"kty": "oct", "k": "' + "A" * 43 + '"}]}', "[1]"]
+    "content", ["", "{}", '{"keys": []}', '{"keys": [{"kty": "oct", "k": "' + "A" * 43 + '"}]}', "[1]", "[" * 60_000]
 )
 async def test_a_file_without_public_keys_is_refused_at_start(tmp_path: Path, content: str) -> None:
     file = tmp_path / "leeg.json"

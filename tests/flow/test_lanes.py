@@ -10,6 +10,7 @@ import pytest
 from gateway import app
 from gateway.app import apply_register
 from gateway.clock import Clock
+from gateway.core.lane import SECOND
 from gateway.ledger import schema
 from gateway.register import read_register
 from tests.flow.desk import notice
@@ -91,6 +92,23 @@ async def test_retry_after_outlives_a_restart(ledger_url: str, tmp_path: Path) -
         await town.hand_over()
         first, second, *_ = window.starts
         assert second - first >= 1.95
+
+
+@pytest.mark.parametrize("limit", [{}, {"per_seconde": 20}])
+async def test_a_clock_that_is_set_back_holds_up_no_lane(
+    ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: dict[str, int]
+) -> None:
+    async with running(tmp_path, ledger_url, [neighbour("energie", limiet=limit)], tempo=CALM) as town:
+        await town.send(*notices(3, "energie"))
+        await town.hand_over()
+        set_back(town, monkeypatch, 200)  # a creditor takes no signature that is five minutes off
+        await town.send(notice("SHV-NEW", 1, "energie"))
+        await town.hand_over(within=3.0)
+
+
+def set_back(town: Town, monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+    """The wall clock of its gateway, and no other."""
+    monkeypatch.setattr(town.gateway.clock, "micros", lambda: Clock().micros() - seconds * SECOND)
 
 
 # -- a backlog -------------------------------------------------------------------------------------------------------

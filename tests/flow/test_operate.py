@@ -19,17 +19,20 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import amqp, app, watch
+from gateway.attempts import Attempts
 from gateway.cancellation import CutOff
 from gateway.certificates import certificates
 from gateway.config import Config, read_config
 from gateway.core import health
 from gateway.core.health import STUCK_AFTER
+from gateway.core.outcome import Evidence, Transient
 from gateway.core.spread import spread
 from gateway.dispatch.settling import Settling
 from gateway.dispatch.tenure import Tenure
 from gateway.ledger import lanes
 from gateway.ledger.engine import Ledger
 from gateway.log import configure
+from gateway.meters import Meters
 from gateway.outbox import Outbox
 from gateway.pki import Authority, make_dev_pki
 from gateway.spool import Spool
@@ -38,6 +41,7 @@ from tests.conftest import Broker
 from tests.flow.desk import Desk, StandingClock, notice, open_desk
 from tests.flow.relay import Relay
 from tests.flow.running import Town, neighbour, running
+from tests.test_in_hand import ready
 
 SECOND = 1_000_000
 PERSONAL: dict[str, Any] = {
@@ -332,7 +336,7 @@ async def watching(desk: Desk, ledger_url: str, **sources: Any) -> AsyncIterator
         "held": tuple,
         "running": tuple,
         "me": "ik",
-        "attempted_at": lambda _lane: 0,
+        "attempted_at": lambda _lane: 0.0,
         "certificates": list,
     }
     ledger = Ledger(ledger_url, reading=True)
@@ -379,11 +383,37 @@ async def test_another_gateways_lanes_are_for_that_one_to_report(postgres_url: s
 async def test_what_was_attempted_lately_is_no_alarm(ledger_url: str, lines: Lines) -> None:
     async with open_desk(ledger_url, Ticking()) as desk:
         clock = desk.clock
-        async with watching(desk, ledger_url, attempted_at=lambda _lane: clock.at - 60 * SECOND) as one:
+        async with watching(desk, ledger_url, attempted_at=lambda _lane: clock.monotonic() - 60) as one:
             await desk.send(notice("SHV-1"))
             clock.at += int((STUCK_AFTER + 5) * SECOND)
             await one.round()
             assert lines.of("deliveries_stuck") == []
+
+
+class Adjusted(Ticking):
+    """`at` is set by somebody, and `ahead` (µs) is what it is off by."""
+
+    ahead = 0
+
+    def micros(self) -> int:
+        return self.at + self.ahead
+
+
+async def test_a_clock_that_was_wrong_when_a_lane_was_attempted_hides_no_alarm(ledger_url: str, lines: Lines) -> None:
+    clock = Adjusted()
+    attempts = Attempts(Meters(), clock)
+    async with (
+        open_desk(ledger_url, clock) as desk,
+        watching(desk, ledger_url, attempted_at=attempts.last) as one,
+    ):
+        await desk.send(notice("SHV-1"))
+        clock.ahead = int(timedelta(days=3650).total_seconds()) * SECOND
+        attempts.ended(ready("1").claimed, Transient(Evidence("503")), clock.micros(), clock.micros())
+        await one.round()
+        clock.ahead = 0
+        clock.at += int((STUCK_AFTER + 5) * SECOND)
+        await one.round()
+        assert {line["schuldeiser"] for line in lines.of("deliveries_stuck")} == {"energie", "zorg"}
 
 
 def settings_with(directory: Path, days: float) -> Config:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from gateway.app import Gateway
@@ -16,6 +17,7 @@ from gateway.repeats import Manner, Repeats, reaches_in_ledger
 from tests.flow.desk import follow_up, notice
 from tests.flow.running import Town, Window, neighbour, running
 from tests.flow.test_dispatch import colleague, say
+from tests.flow.test_lanes import set_back
 
 UNSEEN = 0.6
 """Seconds: what waits for longer is not started without a look whether it is still to be made."""
@@ -62,7 +64,11 @@ async def _notices(town: Town) -> list[Any]:
     return [row for row in await town.deliveries() if row.soort == "kennisgeving"]
 
 
-async def test_what_waits_in_its_line_when_it_is_withdrawn_is_never_sent(ledger_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("back", [0, 200])
+async def test_what_waits_in_its_line_when_it_is_withdrawn_is_never_sent(
+    ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, back: int
+) -> None:
+    """Also where the clock is set back meanwhile."""
     one_by_one = neighbour("energie", limiet={"gelijktijdig": 1})
     async with running(tmp_path, ledger_url, [one_by_one], tempo={"antwoord_binnen": "10 s"}) as town:
         window = town.webhooks["energie"]
@@ -76,8 +82,9 @@ async def test_what_waits_in_its_line_when_it_is_withdrawn_is_never_sent(ledger_
             await _send_again(town, told.id)
             await town.until(lambda: _tries(town, told.id, 2))
             await say(other, [follow_up("intrekking", name, 2, reden="dubbel") for name in ("SHV-1", "SHV-3")])
-            await town.send(notice("SHV-4", 1, "energie"))
             await asyncio.sleep(UNSEEN)
+            set_back(town, monkeypatch, back)
+            await town.send(notice("SHV-4", 1, "energie"))
             goes_on.set()
             last = (await _notices(town))[-1]
             await town.until(lambda: _has(window, last.id))

@@ -169,10 +169,13 @@ async def test_open_deliveries_are_those_of_the_lane_that_are_handed_over_and_no
         await ledger.run(put, f"{nr:02}-{state}", state)
     await ledger.run(put, "99", State.DELIVERED)
     await ledger.run(move_to, "99", "cjib")
-    rows = await ledger.run(evidence.open_deliveries, *LANE, 10)
+    rows = await ledger.run(evidence.open_deliveries, *LANE, "", 10)
     assert {row.id.partition("-")[2] for row in rows} == {"", "afgeleverd", "ontvangen"}
     assert {row.reference for row in rows} == {f"ref-{row.id}" for row in rows}
-    assert [row.id for row in await ledger.run(evidence.open_deliveries, *LANE, 1)] == [min(row.id for row in rows)]
+    first, *others = [row.id for row in rows]
+    assert others == sorted(others)
+    assert [row.id for row in await ledger.run(evidence.open_deliveries, *LANE, "", 1)] == [first]
+    assert [row.id for row in await ledger.run(evidence.open_deliveries, *LANE, first, 10)] == others
 
 
 Left = tuple[str, str, str, tuple[str, str | None], str | None]
@@ -204,14 +207,15 @@ async def test_what_left_the_lane_is_asked_after_where_it_may_have_come_over_it(
         await ledger.run(change, str(nr), **now, stands=stands)
         for fence, started in ((1, NOW + 3), (2, NOW + 5)):
             await ledger.run(try_over, str(nr), fence, *tried, started)
-    rows = await ledger.run(evidence.left_deliveries, *LANE, 20)
+    rows = await ledger.run(evidence.left_deliveries, *LANE, "", 20)
     assert [(row.id, row.since) for row in rows] == [(str(nr), NOW + 5) for nr in range(10, 10 + len(ASKED))]
-    assert [row.id for row in await ledger.run(evidence.left_deliveries, *LANE, 2)] == ["10", "11"]
+    assert [row.id for row in await ledger.run(evidence.left_deliveries, *LANE, "", 2)] == ["10", "11"]
+    assert [row.id for row in await ledger.run(evidence.left_deliveries, *LANE, "11", 2)] == ["12", "13"]
 
 
 async def test_what_never_left_its_channel_is_not_looked_into(ledger: Ledger) -> None:
     await ledger.run(try_over, "1", 1, "cjib", "onzeker", NOW)
-    assert await ledger.run(evidence.left_deliveries, LANE[0], "cjib", 10) == []
+    assert await ledger.run(evidence.left_deliveries, LANE[0], "cjib", "", 10) == []
 
 
 async def test_only_what_is_open_is_looked_through(ledger: Ledger) -> None:
@@ -233,7 +237,7 @@ def _plan(connection: Connection) -> str:
         asked.append((statement, given))
 
     event.listen(connection, "before_cursor_execute", note)
-    evidence.left_deliveries(connection, *LANE, 10)
+    evidence.left_deliveries(connection, *LANE, "", 10)
     event.remove(connection, "before_cursor_execute", note)
     ((statement, given),) = asked
     is_sqlite = connection.dialect.name == "sqlite"
