@@ -8,7 +8,8 @@ Rules behind the table:
    (`onzeker`), never silently failed.
 3. Authenticated evidence counts in any state, early or late: an answer may arrive before our own send is on record,
    or after we had given up. Only `ingetrokken` is never left.
-4. Time and our own attempts never move a terminal state; a hand-over recorded after the answer changes nothing.
+4. Time and our own attempts never move a terminal state; a hand-over recorded after the answer changes nothing. Of what
+   evidence or time moved while an attempt was under way, the result of that attempt is recorded and moves nothing.
 5. The latest authenticated answer is the current decision.
 6. A withdrawal ends what was not handed over as `ingetrokken`, also while an attempt is under way: its result is kept
    and moves nothing. What was handed over stays a fact.
@@ -56,6 +57,7 @@ class Happening(StrEnum):
     DOUBT = "twijfel"
     GIVEN_UP = "opgegeven"
     BOUNCED = "teruggekomen"
+    DIVERTED = "uitgeweken"
     WITHDRAWN = "ingetrokken"
     EXPIRED = "geen_antwoord_meer"
     RECEIPT = "ontvangst"
@@ -89,11 +91,11 @@ _STILL = {
     Happening.STILL_CLOSED: State.CLOSED,
 }
 _AGAIN = {Happening.REPEATED: State.RETRYING}
+_CAME_BACK = {Happening.BOUNCED: State.FAILED, Happening.DIVERTED: State.RETRYING}
+"""What was handed over did not arrive: the end, or on by the next channel."""
 
-
-def _unmoved(state: State) -> dict[Happening, State]:
-    """Results of an attempt that come after stronger evidence: recorded, and nothing moves."""
-    own = (
+OWN_RESULTS = frozenset(
+    {
         Happening.HANDED_OVER,
         Happening.HANDED_OVER_FINAL,
         Happening.RETRY,
@@ -101,11 +103,14 @@ def _unmoved(state: State) -> dict[Happening, State]:
         Happening.GIVEN_UP,
         Happening.LEASE_LOST,
         Happening.RELEASED,
-        Happening.BOUNCED,
-        Happening.WITHDRAWN,
-        Happening.EXPIRED,
-    )
-    return dict.fromkeys(own, state)
+    }
+)
+"""What a claim of ours comes to."""
+
+
+def _unmoved(state: State) -> dict[Happening, State]:
+    """Results of an attempt that come after stronger evidence: recorded, and nothing moves."""
+    return dict.fromkeys((*OWN_RESULTS, Happening.BOUNCED, Happening.WITHDRAWN, Happening.EXPIRED), state)
 
 
 def _waiting(state: State) -> dict[Happening, State]:
@@ -144,8 +149,8 @@ TABLE: Mapping[State, Mapping[Happening, State]] = {
         **_STILL,
     },
     State.DELIVERED: {
-        Happening.RETRY: State.RETRYING,
-        Happening.BOUNCED: State.FAILED,
+        **dict.fromkeys(OWN_RESULTS, State.DELIVERED),
+        **_CAME_BACK,
         Happening.EXPIRED: State.CLOSED,
         **_EVIDENCE,
         **_STILL,
@@ -161,9 +166,8 @@ TABLE: Mapping[State, Mapping[Happening, State]] = {
     State.CONFIRMED: {**_unmoved(State.CONFIRMED), Happening.RECEIPT: State.CONFIRMED, **_ANSWERS, **_AGAIN},
     State.REFUSED: {**_unmoved(State.REFUSED), Happening.RECEIPT: State.REFUSED, **_ANSWERS, **_AGAIN},
     State.CLOSED: {
-        Happening.RETRY: State.RETRYING,
-        Happening.BOUNCED: State.FAILED,
-        Happening.EXPIRED: State.CLOSED,
+        **_unmoved(State.CLOSED),
+        **_CAME_BACK,
         Happening.RECEIPT: State.CLOSED,
         **_ANSWERS,
         **_AGAIN,

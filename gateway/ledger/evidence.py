@@ -35,6 +35,7 @@ class Subject(Struct, frozen=True):
     state: State
     proof: int
     tries: int
+    fence: int
     created_at: int
     give_up_at: int
     decision: str | None
@@ -149,9 +150,11 @@ def _digest_before(connection: Connection, signed: Callback) -> bytes | None:
 
 
 def _apply(connection: Connection, subject: Subject, verdict: Record, at: int) -> list[Lane]:
+    """What goes on by another channel is a new claim's: the result of an attempt under way comes too late."""
     end_repeats(connection, [subject.id], at)
     channel = verdict.channel or subject.channel
-    new_channel = {} if channel == subject.channel else {"channel": channel, "channel_since": at, "tries": 0}
+    anew = {"channel": channel, "channel_since": at, "tries": 0, "owner": None, "fence": subject.fence + 1}
+    new_channel = {} if channel == subject.channel else anew
     change = {
         "id": subject.id,
         "state": verdict.state,

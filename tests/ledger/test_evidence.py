@@ -147,12 +147,13 @@ async def test_an_answer_to_what_was_not_sent_yet_lets_the_next_one_go(ledger: L
 async def test_another_channel_starts_afresh_and_its_lane_has_work(ledger: Ledger) -> None:
     def bounced(subject: Subject) -> Record:
         back = judge("b")(subject)
-        return Record(back.row, Happening.RETRY, State.RETRYING, 1, channel="email", next_action_at=NOW + 1)
+        return Record(back.row, Happening.DIVERTED, State.RETRYING, 1, channel="email", next_action_at=NOW + 1)
 
     assert await ledger.run(evidence.record, "1", "b", NOW + 1, bounced) == ("recorded", [("energie", "email")])
     row = await ledger.run(lambda connection: connection.execute(select(delivery)).one())
     assert (row.state, row.channel, row.channel_since, row.tries) == (State.RETRYING, "email", NOW + 1, 0)
     assert row.next_action_at == NOW + 1
+    assert (row.fence, row.owner) == (2, None)
 
 
 async def test_evidence_that_moves_nothing_leaves_the_delivery_as_it_is(ledger: Ledger) -> None:
