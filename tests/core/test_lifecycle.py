@@ -20,6 +20,7 @@ from gateway.core.lifecycle import (
 
 BY_TIME_OR_US = frozenset(Happening) - {
     Happening.RECEIPT,
+    Happening.RECEIPT_FINAL,
     Happening.CONFIRMING_ANSWER,
     Happening.REFUSING_ANSWER,
     Happening.BOUNCED,

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.flow.desk import notice, withdrawal
+from gateway.ledger import schema
+from tests.flow.desk import notice, progress, withdrawal
 from tests.flow.running import Town, Window, neighbour, running
 from tests.flow.test_receipts import receive, said
 
@@ -80,3 +81,42 @@ async def test_what_the_creditor_has_is_not_sent_again_after_its_withdrawal_howe
             await asyncio.sleep(SEVERAL_REPEATS)
         tried = [one.outcome for one in await town.attempts() if one.delivery_id == row.id]
         assert (tried, await _state(town, "kennisgeving")) == ([outcome], ends)
+
+
+@pytest.mark.parametrize("status", [200, 404])
+async def test_what_expects_no_answer_has_ended_when_the_creditor_says_before_its_reply_that_it_has_it(
+    ledger_url: str, tmp_path: Path, status: int
+) -> None:
+    async with running(tmp_path, ledger_url, [neighbour("energie")], tempo=UNHURRIED) as town:
+        window = town.webhooks["energie"]
+        await town.send(notice("SHV-1", 1, "energie"))
+        await town.reach("afgeleverd")
+        async with first_replies(window, status) as goes_on:
+            await town.send(progress("SHV-1", 2))
+            await town.until(lambda: _started(window, 2))
+            news = (await town.deliveries())[-1]
+            assert await receive(town, said(news, HAVE_IT), said(news, source="s-2")) == ["recorded"] * 2
+            goes_on.set()
+            await town.try_out("energie", 2)
+        assert await _state(town, "voortgang") == "afgeleverd_zonder_antwoord"
+        about = [name for name, data in await town.told() if data.get("bezorging") == news.id]
+        assert about == ["ontvangst-bevestigd", *(["bezorging-afgeleverd"] if status == 200 else [])]
+
+
+async def test_a_receipt_of_what_had_failed_ends_it_and_its_task(ledger_url: str, tmp_path: Path) -> None:
+    async with running(tmp_path, ledger_url, [neighbour("energie")]) as town:
+        window = town.webhooks["energie"]
+        await town.send(notice("SHV-1", 1, "energie"))
+        await town.reach("afgeleverd")
+        async with window.refuses():
+            await town.send(progress("SHV-1", 2))
+            await until_state(town, "voortgang", "mislukt")
+        news = (await town.deliveries())[-1]
+        assert await receive(town, said(news)) == ["recorded"]
+        assert await _state(town, "voortgang") == "afgeleverd_zonder_antwoord"
+        await town.until(lambda: _all_closed(town))
+
+
+async def _all_closed(town: Town) -> bool:
+    tasks = await town.rows(schema.task)
+    return bool(tasks) and all(row.closed_at for row in tasks)
