@@ -107,7 +107,7 @@ class Testimony:
             row = self._row(claimed, "invalid", source, claimed.creditor, raw, None, at)
             tasks.append(self._task(TaskKind.ANSWER_INVALID, claimed, at))
             return Settlement(decision, tuple(events), tuple(tasks), row)
-        effect = self._effect(answer, decision.steps[-1][1], decision.proof)
+        effect = self._effect(answer, decision.state, decision.proof, claimed.soort)
         decided = structs.replace(
             decision,
             steps=(*decision.steps, (effect.happening, effect.state)),
@@ -155,9 +155,9 @@ class Testimony:
         if inbound.kind == "bounce":  # what was withdrawn goes nowhere any more
             return self._bounce(subject, row, () if subject.is_withdrawn else channels, at)
         effect = (
-            receipt_effect(subject.state, subject.proof)
+            receipt_effect(subject.state, subject.proof, subject.soort)
             if answer is None
-            else self._effect(answer, subject.state, subject.proof)
+            else self._effect(answer, subject.state, subject.proof, subject.soort)
         )
         return Record(
             row,
@@ -222,9 +222,9 @@ class Testimony:
         }
         return [kind for kind, is_wanted in wanted.items() if is_wanted]
 
-    def _effect(self, answer: Answer, state: State, proof: int) -> Effect:
+    def _effect(self, answer: Answer, state: State, proof: int, soort: str) -> Effect:
         said = meaning(answer)
-        return receipt_effect(state, proof) if said == "receipt" else answer_effect(state, said)
+        return receipt_effect(state, proof, soort) if said == "receipt" else answer_effect(state, said)
 
     def _event(self, name: str, about: About, level: int, at: int) -> Event:
         """`level`: strength of the proof that the attempt itself gave."""

@@ -33,6 +33,7 @@ from gateway.core.creditor import Creditor
 from gateway.core.deadlines import AMSTERDAM, Duration, add_working_days, after, day_of
 from gateway.core.lane import SECOND
 from gateway.core.lifecycle import State
+from gateway.core.outcome import Proof
 from gateway.core.task import TaskKind
 
 DELAYED_AFTER = 4 * 3600 * SECOND
@@ -363,7 +364,7 @@ def _reason_to_close(case: Case, one: Delivery, kind: str, now: int) -> str | No
         return None
     if kind in _ARRIVED and one.is_told:
         return "alsnog bezorgd"
-    if kind in _UNDELIVERED and one.state in (State.CONFIRMED, State.REFUSED, State.RECEIVED):
+    if kind in _UNDELIVERED and _is_received(one):
         return "alsnog door de schuldeiser bevestigd"
     if kind in _UNDELIVERED and one.state is State.WITHDRAWN:
         return "het bericht is ingetrokken"
@@ -372,6 +373,11 @@ def _reason_to_close(case: Case, one: Delivery, kind: str, now: int) -> str | No
     if kind == TaskKind.ANSWER_OVERDUE and is_over(case.threads[one.key], day_of(now)):
         return "de pauze is voorbij"
     return None
+
+
+def _is_received(one: Delivery) -> bool:
+    closed_by_receipt = one.state is State.CLOSED and one.proof >= Proof.RECEIVED
+    return closed_by_receipt or one.state in (State.CONFIRMED, State.REFUSED, State.RECEIVED)
 
 
 # -- moments -----------------------------------------------------------------------------------------------------------

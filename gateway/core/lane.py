@@ -147,7 +147,8 @@ def _after_repeat(standing: Standing, stands: State, decision: Decision) -> Deci
         )
     if stands in (State.DELIVERED, decision.state):
         return decision
-    return replace(decision, steps=(*decision.steps, (happening, move(decision.state, happening))))
+    steps = [(happening, stands), *((own, move(stands, own)) for own, _ in decision.steps)]
+    return replace(decision, steps=tuple(steps))
 
 
 def _after_withdrawal(standing: Standing, outcome: Outcome) -> Decision:
@@ -328,7 +329,7 @@ def bounced(standing: Standing, over: str, now: int) -> Decision | None:
     channel since, and what became of it elsewhere is not undone."""
     if standing.channel != over or standing.state not in (State.DELIVERED, State.CLOSED):
         return None
-    return _next_channel(standing, now, TaskKind.BOUNCED, last=Happening.BOUNCED)
+    return _next_channel(standing, now, TaskKind.BOUNCED, on=Happening.DIVERTED, last=Happening.BOUNCED)
 
 
 def _next_channel(
@@ -337,11 +338,12 @@ def _next_channel(
     why: TaskKind | None = None,
     *,
     closes: bool = False,
+    on: Happening = Happening.RETRY,
     last: Happening = Happening.GIVEN_UP,
 ) -> Decision:
     """The next channel at once; where there is none, the end, with the task `why` for a person."""
     following = _following(standing)
-    happening = Happening.RETRY if following else last
+    happening = on if following else last
     state = move(standing.state, happening)
     gave_up, moves_on = state is State.FAILED, state is State.RETRYING
     return Decision(

@@ -7,8 +7,9 @@ Rules behind the table:
 2. Whoever claimed a delivery and vanished leaves `bezig` behind; when its lease is over the attempt is in doubt
    (`onzeker`), never silently failed.
 3. Authenticated evidence counts in any state, early or late: an answer may arrive before our own send is on record,
-   or after we had given up. Only `ingetrokken` is never left.
-4. Time and our own attempts never move a terminal state; a hand-over recorded after the answer changes nothing.
+   or after we had given up. Only `ingetrokken` is never left. Where no answer is expected, a receipt is the end.
+4. Time and our own attempts never move a terminal state; a hand-over recorded after the answer changes nothing. Of what
+   evidence or time moved while an attempt was under way, the result of that attempt is recorded and moves nothing.
 5. The latest authenticated answer is the current decision.
 6. A withdrawal ends what was not handed over as `ingetrokken`, also while an attempt is under way: its result is kept
    and moves nothing. What was handed over stays a fact.
@@ -56,9 +57,11 @@ class Happening(StrEnum):
     DOUBT = "twijfel"
     GIVEN_UP = "opgegeven"
     BOUNCED = "teruggekomen"
+    DIVERTED = "uitgeweken"
     WITHDRAWN = "ingetrokken"
     EXPIRED = "geen_antwoord_meer"
     RECEIPT = "ontvangst"
+    RECEIPT_FINAL = "ontvangst_zonder_antwoord"
     CONFIRMING_ANSWER = "bevestigend_antwoord"
     REFUSING_ANSWER = "weigerend_antwoord"
     REPEATED = "herhaald"
@@ -80,7 +83,7 @@ _ANSWERS = {
     Happening.CONFIRMING_ANSWER: State.CONFIRMED,
     Happening.REFUSING_ANSWER: State.REFUSED,
 }
-_EVIDENCE = {Happening.RECEIPT: State.RECEIVED, **_ANSWERS}
+_EVIDENCE = {Happening.RECEIPT: State.RECEIVED, Happening.RECEIPT_FINAL: State.CLOSED, **_ANSWERS}
 _STILL = {
     Happening.STILL_DELIVERED: State.DELIVERED,
     Happening.STILL_RECEIVED: State.RECEIVED,
@@ -89,11 +92,11 @@ _STILL = {
     Happening.STILL_CLOSED: State.CLOSED,
 }
 _AGAIN = {Happening.REPEATED: State.RETRYING}
+_CAME_BACK = {Happening.BOUNCED: State.FAILED, Happening.DIVERTED: State.RETRYING}
+"""What was handed over did not arrive: the end, or on by the next channel."""
 
-
-def _unmoved(state: State) -> dict[Happening, State]:
-    """Results of an attempt that come after stronger evidence: recorded, and nothing moves."""
-    own = (
+OWN_RESULTS = frozenset(
+    {
         Happening.HANDED_OVER,
         Happening.HANDED_OVER_FINAL,
         Happening.RETRY,
@@ -101,11 +104,19 @@ def _unmoved(state: State) -> dict[Happening, State]:
         Happening.GIVEN_UP,
         Happening.LEASE_LOST,
         Happening.RELEASED,
-        Happening.BOUNCED,
-        Happening.WITHDRAWN,
-        Happening.EXPIRED,
-    )
-    return dict.fromkeys(own, state)
+    }
+)
+"""What a claim of ours comes to."""
+
+
+def _unmoved(state: State) -> dict[Happening, State]:
+    """Results of an attempt that come after stronger evidence: recorded, and nothing moves."""
+    return dict.fromkeys((*OWN_RESULTS, Happening.BOUNCED, Happening.WITHDRAWN, Happening.EXPIRED), state)
+
+
+def _received(state: State) -> dict[Happening, State]:
+    """A receipt says nothing new."""
+    return {Happening.RECEIPT: state, Happening.RECEIPT_FINAL: state}
 
 
 def _waiting(state: State) -> dict[Happening, State]:
@@ -144,8 +155,8 @@ TABLE: Mapping[State, Mapping[Happening, State]] = {
         **_STILL,
     },
     State.DELIVERED: {
-        Happening.RETRY: State.RETRYING,
-        Happening.BOUNCED: State.FAILED,
+        **dict.fromkeys(OWN_RESULTS, State.DELIVERED),
+        **_CAME_BACK,
         Happening.EXPIRED: State.CLOSED,
         **_EVIDENCE,
         **_STILL,
@@ -158,16 +169,9 @@ TABLE: Mapping[State, Mapping[Happening, State]] = {
         **_STILL,
         **_AGAIN,
     },
-    State.CONFIRMED: {**_unmoved(State.CONFIRMED), Happening.RECEIPT: State.CONFIRMED, **_ANSWERS, **_AGAIN},
-    State.REFUSED: {**_unmoved(State.REFUSED), Happening.RECEIPT: State.REFUSED, **_ANSWERS, **_AGAIN},
-    State.CLOSED: {
-        Happening.RETRY: State.RETRYING,
-        Happening.BOUNCED: State.FAILED,
-        Happening.EXPIRED: State.CLOSED,
-        Happening.RECEIPT: State.CLOSED,
-        **_ANSWERS,
-        **_AGAIN,
-    },
+    State.CONFIRMED: {**_unmoved(State.CONFIRMED), **_received(State.CONFIRMED), **_ANSWERS, **_AGAIN},
+    State.REFUSED: {**_unmoved(State.REFUSED), **_received(State.REFUSED), **_ANSWERS, **_AGAIN},
+    State.CLOSED: {**_unmoved(State.CLOSED), **_received(State.CLOSED), **_CAME_BACK, **_ANSWERS, **_AGAIN},
     State.FAILED: {**_unmoved(State.FAILED), **_EVIDENCE, **_AGAIN},
     State.WITHDRAWN: dict.fromkeys(Happening, State.WITHDRAWN),
 }

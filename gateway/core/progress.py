@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from gateway.core.lane import expects_answer
 from gateway.core.lifecycle import Happening, State, move
 from gateway.core.outcome import Proof
 
@@ -38,11 +39,11 @@ class Effect(Struct, frozen=True):
     events: tuple[str, ...]
 
 
-def receipt_effect(state: State, proof: int) -> Effect:
-    """Proof that the creditor has it (level 2), in whatever state."""
-    after = move(state, Happening.RECEIPT)
-    new = proof < Proof.RECEIVED
-    return Effect(Happening.RECEIPT, after, max(proof, Proof.RECEIVED), ("ontvangst-bevestigd",) if new else ())
+def receipt_effect(state: State, proof: int, soort: str) -> Effect:
+    """Proof that the creditor has it (level 2), in whatever state; the end of what expects no answer."""
+    happening = Happening.RECEIPT if expects_answer(soort) else Happening.RECEIPT_FINAL
+    events = ("ontvangst-bevestigd",) if proof < Proof.RECEIVED else ()
+    return Effect(happening, move(state, happening), max(proof, Proof.RECEIVED), events)
 
 
 def answer_effect(state: State, meaning: Literal["confirms", "refuses"]) -> Effect:

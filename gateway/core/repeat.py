@@ -142,6 +142,7 @@ def is_left_in_doubt(one: Candidate) -> bool:
 
 
 def _steps(going: Iterable[Candidate], now: int, give_up_at: int, reaches: Reaches) -> Iterable[Step]:
+    """An attempt may be under way on what was answered meanwhile: its result comes too late for the repeat."""
     places: Counter[tuple[str, str]] = Counter()
     before: dict[object, str] = {}
     for one in sorted(going, key=lambda one: (one.versie, one.id)):
@@ -159,6 +160,8 @@ def _steps(going: Iterable[Candidate], now: int, give_up_at: int, reaches: Reach
             "channel_since": now,
             "tries": 0,
             "give_up_at": give_up_at,
+            "owner": None,
+            "fence": one.fence + 1,
         }
         before[one.key] = one.id
         yield Step(one, Happening.REPEATED, move(one.state, Happening.REPEATED), changes)

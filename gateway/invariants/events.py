@@ -57,9 +57,11 @@ def for_receipts(connection: Connection, _: Circumstances) -> Finding:
     """The first proof of receipt of a delivery, where no decision came before it. What expects no answer may have been
     received at its hand-over, which is told by that."""
     first = """
-delivery JOIN transition ON transition.delivery_id = delivery.id WHERE happening = 'ontvangst'
+delivery JOIN transition ON transition.delivery_id = delivery.id
+WHERE happening IN ('ontvangst', 'ontvangst_zonder_antwoord')
 AND NOT EXISTS (SELECT 1 FROM transition AS former WHERE former.delivery_id = delivery.id
-    AND former.nr < transition.nr AND former.happening IN ('ontvangst', 'bevestigend_antwoord', 'weigerend_antwoord'))
+    AND former.nr < transition.nr AND former.happening IN
+    ('ontvangst', 'ontvangst_zonder_antwoord', 'bevestigend_antwoord', 'weigerend_antwoord'))
 AND dossier_id = dossier.id"""
     query = f"""
 SELECT dossier.id FROM dossier WHERE (SELECT count(*) FROM outbox
@@ -67,7 +69,7 @@ SELECT dossier.id FROM dossier WHERE (SELECT count(*) FROM outbox
 NOT BETWEEN (SELECT count(*) FROM {first} AND soort IN ('kennisgeving', 'herinnering'))
 AND (SELECT count(*) FROM {first})"""  # noqa: S608
     what = "elke eerste ontvangst is één keer gemeld"
-    return look(connection, "I15", what, "transition WHERE happening = 'ontvangst'", query)
+    return look(connection, "I15", what, "transition WHERE happening LIKE 'ontvangst%'", query)
 
 
 def for_the_clock(connection: Connection, _: Circumstances) -> Finding:

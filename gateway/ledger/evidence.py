@@ -36,9 +36,11 @@ class Subject(Struct, frozen=True):
     state: State
     proof: int
     tries: int
+    fence: int
     created_at: int
     give_up_at: int
     decision: str | None
+    handed_over_at: int | None
     received_at: int | None
     answered_at: int | None
     is_withdrawn: bool
@@ -137,15 +139,20 @@ def _digest_before(connection: Connection, signed: Callback) -> bytes | None:
 
 
 def _apply(connection: Connection, subject: Subject, verdict: Record, at: int) -> list[Lane]:
+    """What goes on by another channel is a new claim's: the result of an attempt under way comes too late."""
     end_repeats(connection, [subject.id], at)
     channel = verdict.channel or subject.channel
-    new_channel = {} if channel == subject.channel else {"channel": channel, "channel_since": at, "tries": 0}
+    anew = {"channel": channel, "channel_since": at, "tries": 0, "owner": None, "fence": subject.fence + 1}
+    new_channel = {} if channel == subject.channel else anew
+    has_it = at if verdict.proof >= Proof.RECEIVED else None
     change = {
         "id": subject.id,
         "state": verdict.state,
         "proof": verdict.proof,
-        "received_at": subject.received_at or (at if verdict.proof >= Proof.RECEIVED else None),
+        "handed_over_at": subject.handed_over_at or has_it,
+        "received_at": subject.received_at or has_it,
         "next_action_at": verdict.next_action_at,
+        "waits_for": None,
         **new_channel,
         **(verdict.said.columns(at, subject.answered_at) if verdict.said else {}),
     }

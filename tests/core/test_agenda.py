@@ -256,6 +256,8 @@ def test_a_withdrawal_is_told_to_who_may_have_the_notice(
         (notice(state=State.DELIVERED, stands=State.IN_DOUBT), TaskKind.RESTORED_UNKNOWN, False),
         (received(), TaskKind.GIVEN_UP, True),
         (notice(state=State.FAILED), TaskKind.GIVEN_UP, False),
+        (later("voortgang", 2, state=State.CLOSED, proof=2), TaskKind.REFUSED_BY_CHANNEL, True),
+        (later("voortgang", 2, state=State.CLOSED, proof=1), TaskKind.REFUSED_BY_CHANNEL, False),
         (decided("pauze_ingesteld"), TaskKind.ANSWER_OVERDUE, True),
         (notice(state=State.CLOSED), TaskKind.ANSWER_OVERDUE, False),
         (decided("klant_onbekend"), TaskKind.ANSWER_REFUSES, False),
@@ -263,7 +265,7 @@ def test_a_withdrawal_is_told_to_who_may_have_the_notice(
     ],
 )
 def test_a_task_closes_when_its_cause_went_away(delivery: Delivery, kind: TaskKind, closes: bool) -> None:
-    due = review(case(delivery, tasks=frozenset({("d1", kind)})), TOLD + HOUR, TERMS).due
+    due = review(case(delivery, tasks=frozenset({(delivery.id, kind)})), TOLD + HOUR, TERMS).due
     assert ("CloseTask" in names(due)) is closes
 
 

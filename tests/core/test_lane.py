@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from gateway.core.lane import BLOCKS_AT_MOST, SECOND, Standing, asked_to_wait_until, bounced, decide, held_until
-from gateway.core.lifecycle import State
+from gateway.core.lifecycle import SETTLED, State
 from gateway.core.outcome import (
     Deferred,
     Evidence,
@@ -246,6 +246,35 @@ def test_only_the_peer_itself_can_ask_to_be_left_alone_by_all() -> None:
     assert asked_to_wait_until(Transient(SAID, retry_after=1e9), NOW) == NOW + 24 * HOUR
     others: tuple[Outcome, ...] = (DEFERRED, OwnFault(SAID), Transient(SAID), HandedOver(SAID), RefusedForGood(SAID))
     assert [asked_to_wait_until(outcome, NOW) for outcome in others] == [0] * 5
+
+
+OUTCOMES: tuple[Outcome, ...] = (
+    HandedOver(SAID),
+    HandedOver(SAID, proof=Proof.RECEIVED),
+    DEFERRED,
+    OwnFault(SAID),
+    Transient(SAID),
+    Uncertain(SAID),
+    RefusedForGood(SAID),
+    RefusedForGood(SAID, whole_channel=True),
+)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["in time", "given up"])
+@pytest.mark.parametrize("channels", [("webhook", "email"), ("webhook",)])
+@pytest.mark.parametrize("soort", ["kennisgeving", "voortgang"])
+@pytest.mark.parametrize("outcome", OUTCOMES)
+@pytest.mark.parametrize("state", sorted(SETTLED))
+def test_no_outcome_of_an_attempt_moves_what_ended_while_it_was_under_way(
+    state: State, outcome: Outcome, soort: str, channels: tuple[str, ...], late: bool
+) -> None:
+    standing = structs.replace(STANDING, state=state, soort=soort, channels=channels)
+    decision = decide(standing, outcome, NOW + 300 * HOUR if late else NOW, 0, POLICY)
+    is_received = isinstance(outcome, HandedOver) and outcome.proof == Proof.RECEIVED
+    stronger = is_received and state in (State.DELIVERED, State.FAILED)
+    assert decision.state is (State.RECEIVED if stronger and soort == "kennisgeving" else state)
+    assert decision.next_action_at is None
+    assert decision.channel == standing.channel
 
 
 @pytest.mark.parametrize("state", State)

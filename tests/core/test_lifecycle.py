@@ -6,6 +6,7 @@ from gateway.core.lifecycle import (
     AWAITING_ANSWER,
     CLAIMABLE,
     IN_PROGRESS,
+    OWN_RESULTS,
     SETTLED,
     STAYS,
     TABLE,
@@ -19,9 +20,11 @@ from gateway.core.lifecycle import (
 
 BY_TIME_OR_US = frozenset(Happening) - {
     Happening.RECEIPT,
+    Happening.RECEIPT_FINAL,
     Happening.CONFIRMING_ANSWER,
     Happening.REFUSING_ANSWER,
     Happening.BOUNCED,
+    Happening.DIVERTED,
     Happening.REPEATED,
     Happening.RESTORED,
     Happening.ATTESTED,
@@ -48,10 +51,45 @@ def test_nothing_leaves_a_withdrawn_delivery(happening: Happening) -> None:
     assert move(State.WITHDRAWN, happening) is State.WITHDRAWN
 
 
-@pytest.mark.parametrize("state", sorted(TERMINAL - {State.CLOSED}))
+@pytest.mark.parametrize("state", sorted(TERMINAL))
 @pytest.mark.parametrize("happening", sorted(BY_TIME_OR_US - {Happening.CLAIMED}))
 def test_neither_time_nor_our_own_attempts_leave_a_terminal_state(state: State, happening: Happening) -> None:
     assert move(state, happening) is state
+
+
+NEW_CLAIM = {Happening.DIVERTED, Happening.REPEATED, Happening.RESTORED, *STAYS.values()}
+"""After these the result of an attempt that is still under way comes too late: they raise the fence."""
+
+
+def under_way() -> set[State]:
+    """Where a delivery may stand when the result of its attempt comes in."""
+    found, new = set[State](), {State.BUSY}
+    while new:
+        found |= new
+        new = {
+            after
+            for state in new
+            for happening, after in TABLE[state].items()
+            if happening not in NEW_CLAIM.union(OWN_RESULTS)
+        } - found
+    return found
+
+
+def test_what_may_happen_while_an_attempt_is_under_way() -> None:
+    assert under_way() == set(State) - {State.QUEUED, State.RETRYING, State.IN_DOUBT, State.DELIVERED}
+
+
+@pytest.mark.parametrize("state", sorted(under_way() - {State.BUSY}))
+@pytest.mark.parametrize("happening", sorted(OWN_RESULTS))
+def test_the_result_of_our_own_attempt_moves_nothing_that_something_else_moved(
+    state: State, happening: Happening
+) -> None:
+    assert move(state, happening) is state
+
+
+@pytest.mark.parametrize("happening", sorted(OWN_RESULTS))
+def test_no_result_of_our_own_moves_what_is_handed_over(happening: Happening) -> None:
+    assert move(State.DELIVERED, happening) is State.DELIVERED
 
 
 @pytest.mark.parametrize("state", sorted(SETTLED))

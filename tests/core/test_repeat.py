@@ -86,6 +86,11 @@ def test_what_had_failed_starts_anew_on_the_first_channel_and_what_is_there_stay
     assert (there.changes["channel"], there.changes["stands"]) == ("email", State.CLOSED)
 
 
+def test_the_result_of_an_attempt_that_is_under_way_still_comes_too_late_for_a_repeat() -> None:
+    (step,) = made(candidate(state=State.CONFIRMED, fence=3)).steps
+    assert (step.changes["fence"], step.changes["owner"]) == (4, None)
+
+
 def test_an_old_version_goes_when_the_newer_one_goes_with_it() -> None:
     told = {"state": State.DELIVERED, "newest_notice": 2}
     assert len(made(candidate("a", **told), candidate("b", versie=2, **told)).steps) == 2
@@ -140,6 +145,14 @@ def test_what_the_creditor_has_is_afterwards_what_it_was(stands: State, outcome:
     assert "bezorging-mislukt" not in decision.events
     assert decision.task == (None if isinstance(outcome, HandedOver) else "herhaling_mislukt")
     assert decision.releases_next
+
+
+@pytest.mark.parametrize("stands", sorted(set(STAYS) - {State.DELIVERED}))
+def test_what_expects_no_answer_stays_after_its_repeat_what_it_was(stands: State) -> None:
+    decision = decide(structs.replace(STANDING, soort="voortgang", stands=stands), HandedOver(SAID), NOW, 0, Policy())
+    assert decision.state is stands
+    assert [how for how, _ in decision.steps][-1] == "overgedragen_zonder_antwoord"
+    assert decision.events == ("bezorging-afgeleverd",)
 
 
 def test_a_repeat_of_what_is_there_is_tried_again_on_its_own_channel_only() -> None:

@@ -19,6 +19,7 @@ Tiding = tuple[str, str]
 """(name of the event, what it is about: delivery, id of the message, or dossier with stand and version)"""
 
 _HANDED_OVER = (Happening.HANDED_OVER, Happening.HANDED_OVER_FINAL)
+_RECEIVED = (Happening.RECEIPT, Happening.RECEIPT_FINAL)
 _DECIDED = (Happening.CONFIRMING_ANSWER, Happening.REFUSING_ANSWER)
 _ASKING = ("kennisgeving", "herinnering")
 
@@ -60,9 +61,9 @@ def _of_steps(steps: Iterable[Any], soort: Mapping[str, str]) -> tuple[Counter[T
             must["bezorging-ingetrokken", id_] += 1
         if row.after == State.FAILED != row.before:
             must["bezorging-mislukt", id_] += 1
-        if row.happening == Happening.RECEIPT and id_ not in known:
+        if row.happening in _RECEIVED and id_ not in known:
             (must if soort.get(id_) in _ASKING else may)["ontvangst-bevestigd", id_] += 1
-        if row.happening in (Happening.RECEIPT, *_DECIDED):
+        if row.happening in (*_RECEIVED, *_DECIDED):
             known.add(id_)
     return must, may
 

@@ -263,7 +263,7 @@ async def test_a_hand_over_that_is_recorded_after_the_answer_is_told_as_well(sql
             (row,) = await town.reach("bezig")
             await town.until(lambda: _is_asked(town))
             await receive(town, said(row, UNKNOWN))
-            await town.hand_over()
+            await town.until(lambda: _ended(town))
         now = await town.delivery("energie")
         assert (now.state, now.decision) == ("geweigerd", "klant_onbekend")
         names = [name for name, _ in await town.told("energie")]

@@ -144,15 +144,34 @@ async def test_an_answer_to_what_was_not_sent_yet_lets_the_next_one_go(ledger: L
     assert await state_of(ledger, "3") == (State.QUEUED, None, None)
 
 
+async def test_an_answer_to_what_waits_for_another_leaves_nothing_to_be_sent(ledger: Ledger) -> None:
+    await ledger.run(put, "2", State.RETRYING)
+    await ledger.run(put, "3", State.QUEUED, waits_for="2")
+    assert await record(ledger, "s", "3") == ("recorded", [])
+    assert await record(ledger, "s", "2") == ("recorded", [])
+    assert await state_of(ledger, "3") == (State.CONFIRMED, "pauze_ingesteld", None)
+    planned = select(delivery.c.id).where(delivery.c.next_action_at.is_not(None))
+    assert await ledger.run(lambda connection: connection.scalars(planned).all()) == []
+
+
+async def test_what_the_creditor_proves_to_have_was_handed_over_though_no_attempt_says_so(ledger: Ledger) -> None:
+    await ledger.run(put, "2", State.BUSY)
+    await ledger.run(change, "2", handed_over_at=None)
+    await record(ledger, "s", "2")
+    rows = await ledger.run(lambda c: c.execute(select(delivery.c.handed_over_at, delivery.c.received_at)).all())
+    assert [tuple(row) for row in rows] == [(NOW, None), (NOW + 1, NOW + 1)]
+
+
 async def test_another_channel_starts_afresh_and_its_lane_has_work(ledger: Ledger) -> None:
     def bounced(subject: Subject) -> Record:
         back = judge("b")(subject)
-        return Record(back.row, Happening.RETRY, State.RETRYING, 1, channel="email", next_action_at=NOW + 1)
+        return Record(back.row, Happening.DIVERTED, State.RETRYING, 1, channel="email", next_action_at=NOW + 1)
 
     assert await ledger.run(evidence.record, "1", "b", NOW + 1, bounced) == ("recorded", [("energie", "email")])
     row = await ledger.run(lambda connection: connection.execute(select(delivery)).one())
     assert (row.state, row.channel, row.channel_since, row.tries) == (State.RETRYING, "email", NOW + 1, 0)
     assert row.next_action_at == NOW + 1
+    assert (row.fence, row.owner) == (2, None)
 
 
 async def test_evidence_that_moves_nothing_leaves_the_delivery_as_it_is(ledger: Ledger) -> None:

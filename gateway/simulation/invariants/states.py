@@ -6,7 +6,8 @@ from msgspec import Struct
 
 from gateway.core.lifecycle import CLAIMABLE, TABLE, TERMINAL, Happening, State
 
-OF_EVIDENCE = (Happening.RECEIPT, Happening.CONFIRMING_ANSWER, Happening.REFUSING_ANSWER, Happening.BOUNCED)
+OF_EVIDENCE = (Happening.RECEIPT, Happening.RECEIPT_FINAL, Happening.CONFIRMING_ANSWER, Happening.REFUSING_ANSWER,
+               Happening.BOUNCED, Happening.DIVERTED)  # fmt: skip
 
 
 class Step(Struct, frozen=True):
