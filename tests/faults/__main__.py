@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.faults.campaign import CI, FAULTS, FULL, QUICK, Effort, carry_out, chosen
 from tests.faults.figures import Figures
 from tests.faults.grounds import open_grounds
-from tests.faults.report import REPORT, is_skipped, write, write_teeth
+from tests.faults.report import REPORT, is_skipped, unseen, write, write_teeth
 from tests.faults.teeth import Bite, bite
 from tests.servers import ServerMissing
 
@@ -65,6 +65,8 @@ async def run(given: argparse.Namespace, directory: Path) -> int:
         write_teeth(REPORT, seed, bites)
     wrong = [one.fault for one in rounds if one.broken or one.faults] + [one.bug for one in bites if not one.caught]
     skipped = [one.fault for one in rounds if is_skipped(one)]
+    for line in unseen(rounds) if is_whole else ():
+        tell(line)
     held = f"Every invariant held where this machine let us; skipped: {', '.join(skipped)}." if skipped else ALL_HELD
     tell(f"RED: {', '.join(dict.fromkeys(wrong))}" if wrong else held)
     return 1 if wrong else 0

@@ -133,6 +133,14 @@ def test_the_report_says_that_all_held_only_where_every_fault_was_tried(tmp_path
     assert f"**1 of {len(FAULTS) + 1} rounds are red.**" in red
 
 
+def test_the_report_names_what_there_was_nothing_to_look_at_for(tmp_path: Path) -> None:
+    seen, unseen = Finding("I1", "gezien", 3, ()), Finding("I10", "nooit gezien", 0, ())
+    report = _report(tmp_path, [Figures(name, findings=[seen, unseen]) for name in FAULTS])
+    assert "anything to look at for: I10 (nooit gezien).\n" in report
+    assert "Not part of the campaign: I18," in report
+    assert "anything to look at for" not in _report(tmp_path, [Figures(name, findings=[seen]) for name in FAULTS])
+
+
 def test_a_seeded_bug_that_was_not_tried_does_not_read_as_caught(tmp_path: Path) -> None:
     bites = [Bite("synchronous_off", "x", (), False, "mounts nothing"), Bite("no_fencing", "x", ("I11",), True)]
     lines = {line.split("`")[1]: line for line in _report(tmp_path, [], bites).splitlines() if line.startswith("| `")}
