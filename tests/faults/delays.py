@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 from sqlalchemy import Connection, func, select
 
 from gateway.ledger import schema
+from tests.faults.comeback import AWAY
 from tests.faults.figures import Figures
 from tests.faults.grounds import Grounds
 from tests.faults.opening import open_scene
 
 LATE_AFTER = 3.0
 """Seconds in the place of four hours."""
-AWAY, THERE = "w-net", "w-antwoord"
+THERE = "w-antwoord"
 AWAY_FOR = 9.0
 REPORT = "bezorging-vertraagd"
 
