@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.faults.campaign import CI, FAULTS, FULL, QUICK, Effort, carry_out, chosen
+from tests.faults.figures import Figures
 from tests.faults.grounds import open_grounds
-from tests.faults.report import REPORT, is_skipped, write, write_teeth
-from tests.faults.scene import Figures
+from tests.faults.report import REPORT, is_skipped, unseen, write, write_teeth
 from tests.faults.teeth import Bite, bite
 from tests.servers import ServerMissing
 
@@ -48,22 +48,25 @@ def tell(line: str) -> None:
 async def run(given: argparse.Namespace, directory: Path) -> int:
     effort, seed = effort_of(given), given.seed if given.seed is not None else secrets.randbelow(10_000)
     names = [name for name in given.what if name != "teeth"]
+    is_whole = not (given.what or given.quick or given.ci)
     began, rounds, bites = time.monotonic(), list[Figures](), list[Bite]()
 
     def note(found: list[Figures]) -> None:
-        if not (given.what or given.quick or given.ci):
+        if is_whole:
             write(REPORT, seed, found, bites, time.monotonic() - began)
 
     async with open_grounds(directory) as grounds:
         if names or not given.what:
             rounds = await carry_out(grounds, chosen(names, effort), seed, effort, tell, note)
-        if "teeth" in given.what or not (given.what or given.quick or given.ci):
+        if "teeth" in given.what or is_whole:
             bites += await bite(grounds, seed, tell)
         note(rounds)
     if given.what == ["teeth"]:
         write_teeth(REPORT, seed, bites)
     wrong = [one.fault for one in rounds if one.broken or one.faults] + [one.bug for one in bites if not one.caught]
     skipped = [one.fault for one in rounds if is_skipped(one)]
+    for line in unseen(rounds) if is_whole else ():
+        tell(line)
     held = f"Every invariant held where this machine let us; skipped: {', '.join(skipped)}." if skipped else ALL_HELD
     tell(f"RED: {', '.join(dict.fromkeys(wrong))}" if wrong else held)
     return 1 if wrong else 0

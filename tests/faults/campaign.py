@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from tests.faults import (
@@ -21,9 +21,9 @@ from tests.faults import (
     partitions,
 )
 from tests.faults.causes import causes
+from tests.faults.figures import Figures
 from tests.faults.grounds import Grounds
 from tests.faults.kills import ENGINES
-from tests.faults.scene import Figures
 
 
 class Effort(NamedTuple):
@@ -41,12 +41,13 @@ class Effort(NamedTuple):
     """Empty: every fault."""
 
 
-LONGEST = 1500.0
+ENDS_WITHIN = 1500.0
 """Seconds that one fault may take, twice what the longest takes; F24 has its minutes beyond that."""
 FULL = Effort(1000, 20, 20.0, 200, 75.0)
 CI = Effort(60, 2, 1.0, 40, 8.0, each_on_both=False)
 QUICK = Effort(16, 1, 0.0, 40, 8.0, each_on_both=False, only=frozenset({"F1", "F6", "F16"}))
-Run = Callable[[Grounds, int, Effort], Awaitable[list[Figures]]]
+Run = Callable[[Grounds, int, Effort], AsyncIterator[Figures]]
+"""Round by round: one that is over counts, whatever becomes of those after it."""
 
 
 class Fault(NamedTuple):
@@ -54,9 +55,19 @@ class Fault(NamedTuple):
     run: Run
 
 
-async def _down_for_long(grounds: Grounds, seed: int, much: Effort) -> list[Figures]:
+async def _in_turn(*runs: AsyncIterator[Figures]) -> AsyncIterator[Figures]:
+    for run in runs:
+        async for figures in run:
+            yield figures
+
+
+def _full_or_failing(grounds: Grounds, seed: int, _: Effort) -> AsyncIterator[Figures]:
+    return _in_turn(disks.full(grounds, seed), failing_disk.failing(grounds, seed))
+
+
+def _down_for_long(grounds: Grounds, seed: int, much: Effort) -> AsyncIterator[Figures]:
     away, late = (ENGINES, ENGINES) if much.each_on_both else (ENGINES[1:], ENGINES[:1])
-    return [*await comeback.creditor_down(grounds, seed, away), *await delays.reported(grounds, seed, late)]
+    return _in_turn(comeback.creditor_down(grounds, seed, away), delays.reported(grounds, seed, late))
 
 
 FAULTS: Mapping[str, Fault] = {
@@ -67,7 +78,7 @@ FAULTS: Mapping[str, Fault] = {
     "F5": Fault("PostgreSQL killed", lambda g, seed, much: outages.database(g, seed, much.servers * 3 // 2)),
     "F6": Fault("answers to COMMIT lost", lambda g, seed, much: network.commits_lost(g, seed, 30 + much.servers * 3)),
     "F7": Fault("power cut", lambda g, seed, much: disks.power_cut(g, seed, min(disks.POWER_CUTS, much.servers))),
-    "F8": Fault("disk full or failing", lambda g, seed, much: failing_disk.full_or_failing(g, seed)),
+    "F8": Fault("disk full or failing", _full_or_failing),
     "F10": Fault(
         "creditors slow, hostile (with F11)",
         lambda g, seed, much: network.bad_creditors(g, seed, each_on_both=much.each_on_both),
@@ -101,26 +112,32 @@ async def carry_out(
     """Every fault by itself: one that cannot be carried out is told, and counts as broken where it broke off. `note`
     gets all rounds so far after each."""
     rounds: list[Figures] = []
+
+    def take(figures: Figures) -> None:
+        rounds.append(figures)
+        tell(_line(figures))
+
     for name in names:
         tell(f"{name:<5}{FAULTS[name].title} (seed {seed})")
-        began = time.monotonic()
-        found = await _one(grounds, name, seed, effort)
-        rounds += found
-        for figures in found:
-            tell(_line(figures))
+        began, before = time.monotonic(), len(rounds)
+        await _one(grounds, name, seed, effort, take)
+        if len(rounds) == before:
+            take(Figures(name, faults=["not one round was run"]))
         tell(f"    {time.monotonic() - began:.0f} s")
         note(rounds)
     return rounds
 
 
-async def _one(grounds: Grounds, name: str, seed: int, effort: Effort) -> list[Figures]:
+async def _one(grounds: Grounds, name: str, seed: int, effort: Effort, take: Callable[[Figures], None]) -> None:
+    """`take` gets its rounds as they end, and where it breaks off what says why."""
     try:
-        async with asyncio.timeout(LONGEST + effort.minutes * 60):
-            return await FAULTS[name].run(grounds, seed, effort)
+        async with asyncio.timeout(ENDS_WITHIN + effort.minutes * 60):
+            async for figures in FAULTS[name].run(grounds, seed, effort):
+                take(figures)
     except (disks.MountRefused, names.NamespaceRefused) as why:
-        return [Figures(name, notes=[f"SKIPPED: this machine does not let us ({why})"])]
+        take(Figures(name, notes=[f"SKIPPED: this machine does not let us ({why})"]))
     except Exception as why:  # noqa: BLE001 - the other faults are to be seen too, and this one is red
-        return [Figures(name, faults=list(causes(why)))]
+        take(Figures(name, faults=list(causes(why))))
 
 
 def _line(figures: Figures) -> str:

@@ -8,53 +8,51 @@ how many messages come within a second: never more than its `limiet` allows.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
+from tests.faults.figures import Figures
 from tests.faults.grounds import Grounds
-from tests.faults.kills import ENGINES
-from tests.faults.scene import POLICY, Figures, Scene, open_scene
+from tests.faults.kills import SLOW
+from tests.faults.opening import open_scene
+from tests.faults.scene import POLICY, Scene
 
 AWAY = "w-net"
 AT_ONCE, PER_SECOND = 3, 8
 LIMITS = {AWAY: {"gelijktijdig": AT_ONCE, "per_seconde": PER_SECOND}}
 DOSSIERS = 30
-SLOW = {"latency": 0.4}
-"""At first after it is back, so that attempts take long enough to be under way together."""
 SLOW_FOR = 3.0
+"""Seconds, at first after it is back."""
+AWAY_FOR = 12.0
 UNEVEN = 2
 """Messages that may come within a second beyond `limiet`: they leave at even distances, and the machine is busy."""
 FEWEST_PROBES = 3
 
 
-async def creditor_down(
-    grounds: Grounds, seed: int, engines: Sequence[str] = ENGINES, seconds: float = 12.0
-) -> list[Figures]:
+async def creditor_down(grounds: Grounds, seed: int, engines: Sequence[str]) -> AsyncIterator[Figures]:
     """F20. Three days away, an hour in a few tenths of a second."""
-    rounds = []
     for engine in engines:
         async with open_scene(grounds, "F20", engine, seed, limits=LIMITS) as scene:
-            await _away(scene, seconds)
+            await _away(scene)
             async with grounds.to_creditor.spoiled(**SLOW):
                 await asyncio.sleep(SLOW_FOR)
             figures = await scene.end()
             _judge_catch_up(scene)
-            rounds.append(figures)
-    return rounds
+            yield figures
 
 
-async def _away(scene: Scene, seconds: float) -> None:
+async def _away(scene: Scene) -> None:
     proxy = scene.grounds.to_creditor
     async with proxy.spoiled(refuses=True):
         proxy.cut()
         for _ in range(DOSSIERS):
             scene.send(scene.load.dossier((AWAY,), ()))
         began = time.monotonic()
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(AWAY_FOR)
         tried = [at for at in proxy.came if at >= began]
         proxy.most_at_once = 0
     first, allowed = 2 * AT_ONCE - 1, probes(time.monotonic() - began)
     scene.figures.notes.append(
-        f"{len(tried)} attempts in {seconds:.0f} s while it was away (allowed: {first} and {allowed} probes), "
+        f"{len(tried)} attempts in {AWAY_FOR:.0f} s while it was away (allowed: {first} and {allowed} probes), "
         f"{DOSSIERS} deliveries"
     )
     if not FEWEST_PROBES <= len(tried) <= first + allowed:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
@@ -15,9 +15,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.faults.creditors import NAMES
+from tests.faults.figures import Figures
 from tests.faults.grounds import Grounds
 from tests.faults.kills import ENGINES
-from tests.faults.scene import Figures, Scene, open_scene
+from tests.faults.opening import open_scene
+from tests.faults.scene import Scene
 from tests.servers import PostgreSQL
 
 FULL_FOR = 3.0
@@ -30,6 +32,10 @@ POWER_CUTS = 5
 
 class MountRefused(Exception):
     """This machine lets us mount nothing."""
+
+
+class DiskFailed(Exception):
+    """A disk that was mounted could not be handled as it should."""
 
 
 @contextmanager
@@ -45,10 +51,11 @@ def mounted(place: Path, *arguments: str) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-async def full(grounds: Grounds, seed: int) -> list[Figures]:
+async def full(grounds: Grounds, seed: int) -> AsyncIterator[Figures]:
     """F8. The ledger's disk fills up while notices come in: nothing is acknowledged that is not kept, and when there is
     room again everything goes on."""
-    return [await _sqlite_full(grounds, seed), await _postgresql_full(grounds, seed), await _log_full(grounds, seed)]
+    for fill_up in (_sqlite_full, _postgresql_full, _log_full):
+        yield await fill_up(grounds, seed)
 
 
 async def _sqlite_full(grounds: Grounds, seed: int) -> Figures:
@@ -203,12 +210,15 @@ class Disk:
         self._cuts = 0
 
     def __enter__(self) -> Self:
-        """Raises MountRefused."""
+        """Raises MountRefused; from then on it is DiskFailed."""
         self.place.mkdir(parents=True)
         with self._image.open("wb") as file:
             file.truncate(IMAGE_MB * 2**20)
         _run("mkfs.ext4", "-q", "-F", "-O", "^has_journal", str(self._image))
-        self._mount()
+        try:
+            self._mount()
+        except DiskFailed as why:
+            raise MountRefused(str(why)) from why
         return self
 
     def __exit__(
@@ -235,16 +245,17 @@ class Disk:
 def _run(*command: str, is_sure: bool = True) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if is_sure and done.returncode != 0:
-        raise MountRefused(f"{command[0]}: {done.stderr.strip()}")
+        raise DiskFailed(f"{command[0]}: {done.stderr.strip()}")
 
 
 async def power_cut(
-    grounds: Grounds, seed: int, cuts: int = POWER_CUTS, engines: Sequence[str] = ENGINES, bugs: Sequence[str] = ()
-) -> list[Figures]:
+    grounds: Grounds, seed: int, cuts: int, engines: Sequence[str] = ENGINES, bugs: Sequence[str] = ()
+) -> AsyncIterator[Figures]:
     """F7. Gateway and ledger are frozen at work, and the disk copied as a power cut would leave it; the next ones start
     from the copy."""
     cut = {"sqlite": _sqlite_cut, "postgresql": _postgresql_cut}
-    return [await cut[engine](grounds, seed, cuts, bugs) for engine in engines]
+    for engine in engines:
+        yield await cut[engine](grounds, seed, cuts, bugs)
 
 
 async def _sqlite_cut(grounds: Grounds, seed: int, cuts: int, bugs: Sequence[str]) -> Figures:

@@ -4,15 +4,17 @@ import asyncio
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.faults import disks
+from tests.faults.figures import Figures
 from tests.faults.grounds import Grounds
 from tests.faults.nursery import Nursery
-from tests.faults.scene import Figures, Scene, open_scene
+from tests.faults.opening import open_scene
+from tests.faults.scene import Scene
 
 FAILING = ("posix/io/rw/pwrite", "posix/io/sync/fsync", "posix/io/sync/fdatasync")
 EIO = 5
@@ -20,15 +22,11 @@ PART = 0.2
 FAILS_FOR = 2.0
 
 
-async def full_or_failing(grounds: Grounds, seed: int) -> list[Figures]:
-    """F8, all of it."""
-    return [*await disks.full(grounds, seed), await failing(grounds, seed)]
-
-
-async def failing(grounds: Grounds, seed: int) -> Figures:
+async def failing(grounds: Grounds, seed: int) -> AsyncIterator[Figures]:
     """A part of the writes and syncs of the ledger fails: what was acknowledged is kept, and the file stays whole."""
     if shutil.which("fiu-run") is None:
-        return Figures("F8", "sqlite", notes=["SKIPPED: no fiu-run, of Debian's fiu-utils, for a disk that fails"])
+        yield Figures("F8", "sqlite", notes=["SKIPPED: no fiu-run, of Debian's fiu-utils, for a disk that fails"])
+        return
     control = grounds.directory / f"fiu-{grounds.rounds}"
     async with Nursery(["fiu-run", "-x", "-f", str(control)]) as nursery:
         with disks.instead(grounds, nursery=nursery) as there:
@@ -42,7 +40,7 @@ async def failing(grounds: Grounds, seed: int) -> Figures:
                 disks.count_refused(scene)
                 figures = await scene.end()
                 _judge_file(scene)
-                return figures
+                yield figures
 
 
 @contextmanager

@@ -20,7 +20,7 @@ with the same settings, and what grows from one load to the next shows in whiche
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,22 +37,37 @@ _LISTEN, _CLOSE_WAIT = "0A", "08"
 
 def held_by(pid: int) -> Counter[str]:
     """Open descriptors of a process by what they are: `pipe`, `/var/log/a.log`, `to 5432`, `from a caller`."""
-    sockets, held = _sockets(pid), Counter[str]()
+    sockets = _sockets(pid)
+    return Counter(sockets.get(inode, kind) for kind, inode in _descriptors(pid))
+
+
+def ports_to(pid: int, port: int) -> list[int]:
+    """From which a process is connected to `port`."""
+    own = {inode for _, inode in _descriptors(pid)}
+    return [_port(row[1]) for row in _rows(pid) if row[9] in own and _port(row[2]) == port]
+
+
+def _descriptors(pid: int) -> Iterator[tuple[str, str]]:
+    """What each is, and its inode where it has no path."""
     for link in Path(f"/proc/{pid}/fd").iterdir():
         try:
             kind, _, inode = os.readlink(link).partition(":[")
         except FileNotFoundError:  # closed since
             continue
-        held[sockets.get(inode[:-1], kind)] += 1
-    return held
+        yield kind, inode[:-1]
 
 
 def _sockets(pid: int) -> Mapping[str, str]:
     """Every TCP socket around a process by its inode."""
-    tables = [Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
-    rows = [line.split() for table in tables for line in table]
+    rows = _rows(pid)
     listening = {_port(ours) for _, ours, _, state, *_ in rows if state == _LISTEN}
     return {row[9]: _name(_port(row[1]), _port(row[2]), row[3], listening) for row in rows}
+
+
+def _rows(pid: int) -> Sequence[Sequence[str]]:
+    """Of the tables of TCP around a process."""
+    tables = [Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
+    return [line.split() for table in tables for line in table]
 
 
 def _name(ours: int, theirs: int, state: str, listening: set[int]) -> str:

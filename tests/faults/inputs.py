@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,23 @@ from sqlalchemy import Connection, func, select
 from gateway.core.lifecycle import State
 from gateway.ledger import schema
 from gateway.sandbox.bericht_xml import write_answer
+from tests.faults.figures import Figures
 from tests.faults.grounds import Grounds
 from tests.faults.kills import ENGINES
 from tests.faults.load import Load
-from tests.faults.scene import LOOK, Figures, Scene, open_scene
+from tests.faults.opening import open_scene
+from tests.faults.scene import LOOK, Scene
 from tests.faults.sightings import SAID as DECIDED
 from tests.faults.sightings import Log
 from tests.flow.outside.messages import CONTENT_TYPE, GEMEENTE, SENDER, Message
 from tests.flow.outside.sender import connect
 
 ON_RECORD_WITHIN = 1.0
+REPEATED, TURNED = 20, 25
+"""Dossiers that come ten times; dossiers that come out of order."""
 
 
-async def half_files(grounds: Grounds, seed: int) -> list[Figures]:
+async def half_files(grounds: Grounds, seed: int) -> AsyncIterator[Figures]:
     """F14. Answers that grow under the reader's eyes, are renamed in, come twice, come again with other content: each
     content is on record once, the latest counts, and what is no answer is set aside with its reason."""
     async with open_scene(grounds, "F14", "sqlite", seed) as scene:
@@ -52,7 +56,7 @@ async def half_files(grounds: Grounds, seed: int) -> list[Figures]:
             scene.figures.faults.append(f"after another answer under the same name the delivery is {state}")
         if not list((outbox / "afgekeurd").glob("kapot*.reden.txt")):
             scene.figures.faults.append("the file that is no answer was not set aside with its reason")
-        return [await scene.end()]
+        yield await scene.end()
 
 
 async def _all_read(outbox: Path) -> None:
@@ -158,9 +162,9 @@ def poison() -> list[bytes]:
     ]
 
 
-async def poisoned(grounds: Grounds, seed: int) -> list[Figures]:
+async def poisoned(grounds: Grounds, seed: int) -> AsyncIterator[Figures]:
     """F15. Poison among good notices: every piece is refused and on record within a second, and the good ones go on."""
-    rounds, bodies = [], poison()
+    bodies = poison()
     for engine in ENGINES:
         async with open_scene(grounds, "F15", engine, seed) as scene:
             seen = asyncio.create_task(_on_record(scene, len(bodies)))
@@ -173,8 +177,7 @@ async def poisoned(grounds: Grounds, seed: int) -> list[Figures]:
                 scene.figures.faults.append(
                     f"poison on record after {slowest:.2f} s, good notices {behind:.2f} s later"
                 )
-            rounds.append(await scene.end())
-    return rounds
+            yield await scene.end()
 
 
 async def _swallow(scene: Scene, body: bytes) -> float:
@@ -212,25 +215,23 @@ async def publish_raw(scene: Scene, bodies: Iterable[tuple[bytes, str]]) -> None
 # -- order, duplicates -------------------------------------------------------------------------------------------------
 
 
-async def duplicates(grounds: Grounds, seed: int, dossiers: int = 20) -> list[Figures]:
+async def duplicates(grounds: Grounds, seed: int) -> AsyncIterator[Figures]:
     """F16. Every message ten times, at two gateways at the same time."""
     async with open_scene(grounds, "F16", "postgresql", seed) as scene:
         await scene.start(scene.gateways[1])
-        for _ in range(dossiers):
+        for _ in range(REPEATED):
             messages = scene.load.dossier()
             for _ in range(2):
                 scene.send(messages, copies=5)
-        return [await scene.end()]
+        yield await scene.end()
 
 
-async def out_of_order(grounds: Grounds, seed: int, dossiers: int = 25) -> list[Figures]:
+async def out_of_order(grounds: Grounds, seed: int) -> AsyncIterator[Figures]:
     """F17. Versions arrive backwards, with a gap, and a withdrawal overtakes its notice."""
-    rounds = []
     for engine in ENGINES:
         async with open_scene(grounds, "F17", engine, seed) as scene:
-            for nr in range(dossiers):
+            for nr in range(TURNED):
                 messages = scene.load.dossier((), ("voortgang", "intrekking") if nr % 2 else ("voortgang", "voortgang"))
                 order: list[Message] = [messages[2], messages[0], messages[1]] if nr % 3 else messages[::-1]
                 scene.send(order)
-            rounds.append(await scene.end())
-    return rounds
+            yield await scene.end()

@@ -5,17 +5,19 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from itertools import count, cycle
 from pathlib import Path
 
 from gateway.ledger.register import revision
 from gateway.sandbox.register import register_toml
+from tests.faults.figures import Figures
 from tests.faults.grounds import Grounds
 from tests.faults.nursery import Gateway
+from tests.faults.opening import open_scene
 from tests.faults.points import POINTS, SENDING, points_on
-from tests.faults.scene import DIES_WITHIN, LOOK, Figures, Scene, open_scene
+from tests.faults.scene import DIES_WITHIN, LOOK, Scene
 
 PER_ROUND = 60
 HITS = 3
@@ -34,11 +36,14 @@ takes his time over a page, what is under way ends first."""
 AT_BIRTH = ("upgrade:before", "upgrade:inside", "upgrade:after", "register:before", "register:inside", "register:after")
 """In this order on an empty ledger: nothing is upgraded or registered by whoever comes after that."""
 SLOW = {"latency": 0.4}
-"""The line to `w-net`, so that an attempt takes longer than a third of a lease and claims are renewed."""
+"""The line to `w-net`, so that an attempt takes longer than a third of a lease, claims are renewed, and some attempts
+are under way together."""
 LOADED, STARTED = "register_loaded", "started"
 STARTS_WITHIN = 10.0
 CLAIMS_WITHIN = 0.6
 NOTICED_WITHIN = 5.0
+LOSS_SHOWS = 0.5
+"""Seconds in which a gateway notices that the reply does not come."""
 NEVER = 6
 """A point for which so many lives were meant, and at which none ended, is not reached any more."""
 ENGINES = ("sqlite", "postgresql")
@@ -53,26 +58,28 @@ def turns(points: Sequence[str]) -> Iterator[tuple[str, int]]:
             yield point, 1 if point.partition(":")[0] in FIRST else 1 + turn % HITS
 
 
-async def anywhere(grounds: Grounds, seed: int, kills: int, bugs: Sequence[str] = ()) -> list[Figures]:
+async def anywhere(grounds: Grounds, seed: int, kills: int) -> AsyncIterator[Figures]:
     """F1. `kills` are spread over rounds, each on an empty ledger of one engine or the other."""
-    meant: Counter[str] = Counter()
+    meant, died = Counter[str](), Counter[str]()
     plans = {engine: turns(points_on(engine)) for engine in ENGINES}
-    engines, rounds = cycle(TURNS), list[Figures]()
+    engines = cycle(TURNS)
     chance = random.Random(seed)
     while kills > 0:
         engine, now = next(engines), min(kills, PER_ROUND)
-        async with open_scene(grounds, "F1", engine, seed, bugs=bugs, at_birth=AT_BIRTH) as scene:
+        async with open_scene(grounds, "F1", engine, seed, at_birth=AT_BIRTH) as scene:
             lives = 2 if engine == "postgresql" else 1
             await scene.gateway.kill()
             killer = Killer(scene, plans[engine], chance, meant, max(1, now - len(AT_BIRTH)))
             async with grounds.to_creditor.spoiled(**SLOW), asyncio.TaskGroup() as both:
                 for gateway in scene.gateways[:lives]:
                     both.create_task(killer.kill_often(gateway))
-            rounds.append(await scene.end())
+            figures = await scene.end()
         kills -= now
-    died = sum((Counter(one.points) for one in rounds), Counter[str]())
-    rounds[-1].faults += [f"never came to {point}" for point in POINTS if meant[point] >= NEVER and not died[point]]
-    return rounds
+        died.update(figures.points)
+        if not kills:
+            never = [point for point in POINTS if meant[point] >= NEVER and not died[point]]
+            figures.faults += [f"never came to {point}" for point in never]
+        yield figures
 
 
 class Killer:
@@ -156,8 +163,7 @@ class Clerk:
             before, loaded = await self._scene.read(revision), gateway.said(LOADED)
             apply = ("schuldeisers", "apply", "--bestand", str(self._written(before)))
             await self._process.start(point, 1, command=apply)
-            await self._process.died(DIES_WITHIN)
-            self._scene.count_death(self._process, point, "schuldeisers apply")
+            await self._scene.dies(self._process, point, "schuldeisers apply")
             await self._expect(before + (point == "register:after"))
             await self._process.start(command=apply)
             if not await self._process.died(DIES_WITHIN) or self._process.code != 0:
@@ -188,31 +194,30 @@ class Clerk:
             await asyncio.sleep(LOOK)
 
 
-async def between_send_and_record(grounds: Grounds, seed: int, kills: int = 12) -> list[Figures]:
+async def between_send_and_record(grounds: Grounds, seed: int) -> AsyncIterator[Figures]:
     """F2. Each channel's gateway dies with the reply in hand; then the creditor's reply is lost as well."""
-    rounds = []
     for engine in ENGINES:
         async with open_scene(grounds, "F2", engine, seed) as scene:
             await scene.gateway.kill()
             for channel, point in SENDING.items():
-                await _die_with_the_reply(scene, channel, point, max(1, kills // (2 * len(SENDING))))
-                async with grounds.neighbours.misbehaving(channel, "drops_reply"):
-                    await scene.start()
-                    scene.send(scene.load.dossier(_of(channel), ()))
-                    await asyncio.sleep(1.0)
-                await scene.gateway.kill()
-                scene.figures.count_kill("gateway", "reply lost")
-            rounds.append(await scene.end())
-    return rounds
+                scene.send(scene.load.dossier(_of(channel), ("voortgang",)))
+                await scene.gateway.start(point, 1, scene.bugs)
+                await scene.dies(scene.gateway, point)
+                await _die_without_a_reply(scene, channel)
+            yield await scene.end()
 
 
-async def _die_with_the_reply(scene: Scene, channel: str, point: str, times: int) -> None:
-    for _ in range(times):
-        scene.send(scene.load.dossier(_of(channel), ("voortgang",)))
-        await scene.gateway.start(point, 1, scene.bugs)
-        if not await scene.gateway.died(8):
-            await scene.gateway.kill()
-        scene.count_death(scene.gateway, point)
+async def _die_without_a_reply(scene: Scene, channel: str) -> None:
+    """Only when something has come to a creditor."""
+    neighbours = scene.grounds.neighbours
+    async with neighbours.misbehaving(channel, "drops_reply"):
+        before = neighbours.written
+        await scene.start()
+        scene.send(scene.load.dossier(_of(channel), ()))
+        await scene.seen(*_of(channel), since=before)
+        await asyncio.sleep(LOSS_SHOWS)
+    if await scene.gateway.kill():
+        scene.figures.count_kill("gateway", "reply lost")
 
 
 def _of(channel: str) -> tuple[str, ...]:

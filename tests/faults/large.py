@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import time
+from collections.abc import AsyncIterator
 from contextlib import closing
 from urllib.parse import urlsplit
 
@@ -11,10 +12,12 @@ from sqlalchemy import Connection, select
 from gateway.config import AmqpSettings
 from gateway.core.errors import Code
 from gateway.ledger import schema
+from tests.faults.figures import Figures
 from tests.faults.grounds import Grounds
 from tests.faults.inputs import publish_raw
 from tests.faults.limits import waiting
-from tests.faults.scene import Figures, Scene, open_scene
+from tests.faults.opening import open_scene
+from tests.faults.scene import Scene
 from tests.flow.outside.messages import CONTENT_TYPE
 
 LARGE = 10 * 2**20
@@ -26,7 +29,7 @@ RSS_AT_MOST_MB = 300
 """A gateway at rest has about 100; a window of 200 such bodies would be 2,000."""
 
 
-async def large(grounds: Grounds, seed: int, bodies: int = 200) -> list[Figures]:
+async def large(grounds: Grounds, seed: int, bodies: int) -> AsyncIterator[Figures]:
     """F18. Bodies of 10 MB wait when the gateway starts, and its ledger is held by somebody else, so that it has its
     whole window of them in hand; some more come while it works. Each is refused politely, memory stays bounded,
     notices among them go on."""
@@ -51,7 +54,7 @@ async def large(grounds: Grounds, seed: int, bodies: int = 200) -> list[Figures]
         scene.figures.notes.append(f"{expected} bodies of 10 MB refused in {took:.0f} s, with at most {peak} MB")
         if peak > RSS_AT_MOST_MB:
             scene.figures.faults.append(f"the gateway grew to {peak} MB, over {RSS_AT_MOST_MB}")
-        return [await scene.end()]
+        yield await scene.end()
 
 
 async def _window_fills(scene: Scene, sent: int) -> None:

@@ -2,15 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 
+from tests.faults.figures import Figures
 from tests.faults.grounds import Grounds
+from tests.faults.opening import open_scene
 from tests.faults.proxy import Proxy
-from tests.faults.scene import LOOK, Figures, Scene, open_scene
+from tests.faults.scene import LOOK, Scene
 from tests.flow.outside.sender import connect
 from tests.servers import RabbitMQ
 
@@ -21,12 +23,13 @@ LOST = "a connection that is lost"
 PROBE = "kennisgeving.proef"
 
 
-async def delivery_limit(grounds: Grounds, seed: int, bugs: Sequence[str] = ()) -> list[Figures]:
+async def delivery_limit(grounds: Grounds, seed: int, bugs: Sequence[str] = ()) -> AsyncIterator[Figures]:
     """F4. The broker counts messages out while a gateway dies on them, and while it only loses its connection: parked,
     never dropped. With `bugs` it only dies."""
     with _limited(grounds.rabbitmq):
-        killed = await _dies_on_them(grounds, seed, bugs)
-        return [killed] if bugs else [killed, await _loses_its_connection(grounds, seed)]
+        yield await _dies_on_them(grounds, seed, bugs)
+        if not bugs:
+            yield await _loses_its_connection(grounds, seed)
 
 
 @contextmanager
@@ -46,9 +49,7 @@ async def _dies_on_them(grounds: Grounds, seed: int, bugs: Sequence[str]) -> Fig
         sent = await _sent(scene)
         for _ in range(DELIVERY_LIMIT + 1):
             await scene.gateway.start("intake:before", 1, scene.bugs)
-            if not await scene.gateway.died(6):
-                await scene.gateway.kill()
-            scene.count_death(scene.gateway, "intake:before")
+            await scene.dies(scene.gateway, "intake:before")
         await scene.start()
         parked = await _count_out(scene)
         if parked != sent:

@@ -4,17 +4,21 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from tests.faults.causes import causes
+from tests.faults.figures import Figures
 from tests.faults.grounds import Grounds
 from tests.faults.hostile import MODES
+from tests.faults.opening import open_scene
 from tests.faults.points import POINTS
 from tests.faults.proxy import Proxy
-from tests.faults.scene import Figures, Scene, open_scene
+from tests.faults.scene import Scene
 
-ROUND = 75.0
+LASTS = 75.0
 """Seconds between two verdicts."""
+COMES_WITHIN = 3.0
+"""Seconds for a gateway to come to its crash point."""
 QUEUES_SETTLE = 2.0
 """Seconds. Where a new quorum queue lies is on the disk of RabbitMQ 3.10 half a second after it was declared; killed
 before that, the broker answers for this queue with an internal error for ever ("could not be restarted,
@@ -22,16 +26,25 @@ before that, the broker answers for this queue with an internal error for ever (
 Trouble = Callable[[Scene, random.Random], Awaitable[None]]
 
 
-async def mixed(grounds: Grounds, seed: int, minutes: float) -> list[Figures]:
-    """Rounds with a verdict each; one that breaks off is the last, and those before it count."""
-    chance, rounds = random.Random(seed), list[Figures]()
+async def mixed(grounds: Grounds, seed: int, minutes: float) -> AsyncIterator[Figures]:
+    """Rounds with a verdict each, until the time is over. One that breaks off is red, and keeps no other from its
+    turn."""
+    chance = random.Random(seed)
     until = time.monotonic() + minutes * 60
-    while time.monotonic() < until:
+    while (began := time.monotonic()) < until:
         try:
-            rounds.append(await _round(grounds, chance, until))
-        except Exception as why:  # noqa: BLE001 - the rounds before it are to be seen too, and this one is red
-            return [*rounds, Figures("F24", "postgresql", faults=list(causes(why)))]
-    return rounds
+            yield await _round(grounds, chance, until)
+        except Exception as why:  # noqa: BLE001 - this one is red, and the others are to be seen too
+            yield Figures("F24", "postgresql", faults=list(causes(why)))
+            await _start_anew(grounds)
+            await asyncio.sleep(min(until, began + LASTS) - time.monotonic())
+
+
+async def _start_anew(grounds: Grounds) -> None:
+    """Nobody knows what is up, after a round that broke off."""
+    for server in (grounds.rabbitmq, grounds.postgres):
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start)
 
 
 async def _round(grounds: Grounds, chance: random.Random, until: float) -> Figures:
@@ -41,7 +54,7 @@ async def _round(grounds: Grounds, chance: random.Random, until: float) -> Figur
         over = asyncio.Event()
         keepers = [asyncio.create_task(_kept_alive(scene, nr, over)) for nr in (0, 1)]
         try:
-            await _troubles(scene, chance, min(ROUND, until - time.monotonic()))
+            await _troubles(scene, chance, min(LASTS, until - time.monotonic()))
         finally:
             over.set()
             await asyncio.gather(*keepers)
@@ -74,27 +87,32 @@ async def _gateway_dies(scene: Scene, chance: random.Random) -> None:
     gateway = chance.choice(scene.gateways)
     for _ in range(3):
         await asyncio.sleep(chance.uniform(0.3, 1.5))
-        await gateway.kill()
-        scene.figures.count_kill("gateway", "elsewhere")
+        if await gateway.kill():
+            scene.figures.count_kill("gateway", "elsewhere")
 
 
 async def _gateway_comes_to_a_point(scene: Scene, chance: random.Random) -> None:
+    """Or is killed where it is: no point is left for it to come to when all is quiet."""
     gateway = chance.choice(scene.gateways)
     gateway.taken = True
-    await gateway.kill()
-    scene.figures.count_kill("gateway", "elsewhere")
-    await gateway.start(chance.choice(sorted(POINTS)), chance.randint(1, 3), scene.bugs)
-    gateway.taken = False
-    if await gateway.died(3):
-        scene.figures.count_kill("gateway", gateway.died_at())
+    try:
+        if await gateway.kill():
+            scene.figures.count_kill("gateway", "elsewhere")
+        await gateway.start(chance.choice(sorted(POINTS)), chance.randint(1, 3), scene.bugs)
+        await gateway.died(COMES_WITHIN)
+        ran = await gateway.kill()
+        if (at := gateway.died_at()) or ran:
+            scene.figures.count_kill("gateway", at or "elsewhere")
+    finally:
+        gateway.taken = False
 
 
 async def _gateway_stands_still(scene: Scene, chance: random.Random) -> None:
     gateway = chance.choice(scene.gateways)
-    gateway.signal(signal.SIGSTOP)
-    scene.figures.count_kill("stopped")
-    await asyncio.sleep(chance.uniform(1, 5))
-    gateway.signal(signal.SIGCONT)
+    if gateway.signal(signal.SIGSTOP):
+        scene.figures.count_kill("stopped")
+        await asyncio.sleep(chance.uniform(1, 5))
+        gateway.signal(signal.SIGCONT)
 
 
 async def _broker_dies(scene: Scene, _: random.Random) -> None:

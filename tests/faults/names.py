@@ -23,9 +23,11 @@ from sqlalchemy import Connection, select
 
 from gateway.clock import Clock
 from gateway.ledger import schema
+from tests.faults.figures import Figures
 from tests.faults.gateway import IDLE
 from tests.faults.grounds import Grounds
-from tests.faults.scene import Figures, Scene, open_scene
+from tests.faults.opening import open_scene
+from tests.faults.scene import Scene
 
 RESOLVER = "127.77.0.53"
 ALLOWED, WITHIN, ELSEWHERE = "127.0.0.1", "127.66.6.6", "169.254.169.254"
@@ -127,7 +129,7 @@ async def listener(port: int) -> AsyncIterator[list[str]]:
         server.close()
 
 
-async def astray(grounds: Grounds, seed: int) -> list[Figures]:
+async def astray(grounds: Grounds, seed: int) -> AsyncIterator[Figures]:
     """F12. Deliveries wait for the name to come back, the attempts say why, and nothing goes to where it leads."""
     if os.getuid() != 0:
         raise NamespaceRefused("not root")
@@ -141,7 +143,7 @@ async def astray(grounds: Grounds, seed: int) -> list[Figures]:
         scene.figures.notes.append(f"the resolver was asked {desk.asked} times; {len(came)} came to {WITHIN}")
         if came:
             scene.figures.faults.append(f"came to {WITHIN}: {', '.join(came)}")
-        return [await scene.end()]
+        yield await scene.end()
 
 
 async def _lead(scene: Scene, desk: Resolver, mode: str, code: str) -> None:

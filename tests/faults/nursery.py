@@ -71,7 +71,7 @@ class Gateway:
         self._code = directory / f"{name}.code"
         self._nursery = nursery
         self.taken = False
-        """Somebody is about to start it."""
+        """Somebody else starts it and ends it."""
         self.names: Path | None = None
         """Directory of the hosts and resolv.conf that it is to read."""
         self.late_after = 0.0
@@ -81,11 +81,17 @@ class Gateway:
         self._born = 0.0
         self._pidfd: int | None = None
         self._dead = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     async def start(
         self, point: str = "", hit: int = 1, bugs: Sequence[str] = (), command: Sequence[str] = ("serve",)
     ) -> None:
-        """A new process; without waiting until it is ready."""
+        """A new process, where none runs; without waiting until it is ready."""
+        async with self._turn:
+            assert not self.runs, f"{self.name} runs already"
+            await self._start(point, hit, bugs, command)
+
+    async def _start(self, point: str, hit: int, bugs: Sequence[str], command: Sequence[str]) -> None:
         for path in (self.note, self._code):
             path.unlink(missing_ok=True)
         config, log, note, code, trace = map(str, (self.config, self.log, self.note, self._code, self.trace))
@@ -135,14 +141,23 @@ class Gateway:
             raise GatewayEnded(f"{self.name} ended with {self._code.read_text()}\n{self.last_lines()}")
         return ""
 
-    def signal(self, how: signal.Signals) -> None:
-        if self._pidfd is not None:
+    def signal(self, how: signal.Signals) -> bool:
+        """Whether there was a process to get it."""
+        if self._pidfd is None:
+            return False
+        try:
             signal.pidfd_send_signal(self._pidfd, how)
+        except ProcessLookupError:  # its end is about to be noticed
+            return False
+        return True
 
-    async def kill(self) -> None:
-        self.signal(signal.SIGKILL)
-        if self._pidfd is not None:
-            await self._dead.wait()
+    async def kill(self) -> bool:
+        """Whether there was a process to be killed; there is none now."""
+        async with self._turn:
+            ran = self.signal(signal.SIGKILL)
+            if self.runs:
+                await self._dead.wait()
+        return ran
 
     async def stop(self) -> int:
         """SIGTERM; the exit code. What has only just begun to live would die of it without a word."""

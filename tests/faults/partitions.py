@@ -8,7 +8,7 @@ end I1 and I11 hold as after every fault.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -16,9 +16,11 @@ from sqlalchemy import Connection, func, select
 
 from gateway.ledger import schema
 from gateway.ledger.lanes import owners
+from tests.faults.figures import Figures
 from tests.faults.grounds import Grounds
+from tests.faults.opening import open_scene
 from tests.faults.proxy import Proxy
-from tests.faults.scene import LOOK, Figures, Scene, open_scene
+from tests.faults.scene import LOOK, Scene
 
 WEATHERS: Mapping[str, Mapping[str, Any]] = {
     "deaf": {"deaf": True},
@@ -30,7 +32,7 @@ STILL_THERE = ("lossy",)
 """In which the gateway may go on as well as it can."""
 TAKES_OVER_WITHIN = 5.0
 """Seconds. Lanes are held for 1.5 s here, and a transaction that stands still holds up the others for one more."""
-GOES_ON_WITHIN, LIMPS_ON_WITHIN = 10.0, 30.0
+SERVES_WITHIN, LIMPS_WITHIN = 10.0, 30.0
 """Seconds until a new notice is handed over on every channel by whoever is left; on a lossy line the one that is still
 there has its lanes, and takes its time."""
 BACK_WITHIN = 20.0
@@ -41,7 +43,7 @@ BUNDLE = 4
 """Notices at a time: the one that is cut off may have some of them in hand."""
 
 
-async def partitions(grounds: Grounds, seed: int) -> list[Figures]:
+async def partitions(grounds: Grounds, seed: int) -> AsyncIterator[Figures]:
     """Every way to be cut off, from everything that there is to be cut off from."""
     routes = {
         "ledger": [grounds.to_ledger],
@@ -59,7 +61,7 @@ async def partitions(grounds: Grounds, seed: int) -> list[Figures]:
             for name, proxies in routes.items():
                 await partition.cut_off(weather, name, proxies)
         scene.figures.notes += partition.notes()
-        return [await scene.end()]
+        yield await scene.end()
 
 
 class Partition:
@@ -76,8 +78,8 @@ class Partition:
     def notes(self) -> list[str]:
         took = (
             ("the other gateway had all lanes", self._taken_over, TAKES_OVER_WITHIN),
-            ("a new notice was out on every channel", self._went_on, GOES_ON_WITHIN),
-            ("and on a lossy line", self._limped_on, LIMPS_ON_WITHIN),
+            ("a new notice was out on every channel", self._went_on, SERVES_WITHIN),
+            ("and on a lossy line", self._limped_on, LIMPS_WITHIN),
         )
         return [
             f"{what} after at most {max(seconds, default=0):.1f} s, {len(seconds)} times (allowed: {within:.0f} s)"
@@ -116,7 +118,7 @@ class Partition:
         ids = [notice[0].id for notice in notices]
         for notice in notices:
             self._scene.send(notice)
-        within, kept = (LIMPS_ON_WITHIN, self._limped_on) if is_still_there else (GOES_ON_WITHIN, self._went_on)
+        within, kept = (LIMPS_WITHIN, self._limped_on) if is_still_there else (SERVES_WITHIN, self._went_on)
         await self._in_time(
             what, "a new notice on every channel", lambda look: _is_handed_over(look, ids), within, kept
         )

@@ -1,16 +1,14 @@
-"""One round: an empty ledger, one gateway or two, a gemeente that sends; in the end everything must agree."""
+"""One round: a ledger, one gateway or two, a gemeente that sends; in the end everything must agree."""
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
-from uuid import uuid4
+from typing import TypeVar
+from urllib.parse import urlsplit
 
 from msgspec import structs
 from sqlalchemy import Connection, func, select
@@ -21,8 +19,8 @@ from gateway.core.retry import Policy
 from gateway.invariants import Circumstances, Finding
 from gateway.ledger import schema
 from gateway.ledger.engine import Ledger, LedgerAway
-from gateway.sandbox.register import register_toml, to_toml
 from tests.faults.books import Witness, read_books
+from tests.faults.figures import Figures
 from tests.faults.gateway import OWN_FAULT_PAUSE
 from tests.faults.grounds import Grounds
 from tests.faults.hearing import Listener
@@ -32,62 +30,25 @@ from tests.faults.nursery import Gateway
 from tests.faults.saved import Round, keep, mine
 from tests.faults.sightings import TAKEN, Log, secrets
 from tests.faults.verdict import judge
-from tests.flow.outside.messages import GEMEENTE, SENDER, SENDER_OIN, Message
-from tests.flow.outside.sender import BROKER_AWAY, connect, listening
+from tests.flow.outside.messages import Message
+from tests.flow.outside.sender import connect
 
 T = TypeVar("T")
-TEMPO = {
-    "eerste_herhaling": "0.2 s",
-    "hoogste_herhaling": "1 s",
-    "antwoord_binnen": "2 s",
-    "sftp_peiling": "0.5 s",
-    "cjib_peiling": "0.5 s",
-    "cjib_peiling_hoogste": "1 s",
-    "gat_wachttijd": "2 s",
-    "lease": "2 s",
-}
 POLICY = Policy(0.2, 1.0)
 QUIET_WITHIN = 90.0
-RED_WITHIN = 8.0
-"""With a seeded bug it may never become quiet."""
+SENT_WITHIN = 120.0
+BACK_WITHIN = 60.0
+"""Seconds for which a ledger may be away."""
+SETTLES_WITHIN = 30.0
 STANDS_STILL = 6.0
 """Seconds for which a gateway that is stopped stands still at most."""
 REPORTED_AFTER = 4.0
 """Seconds in the place of five minutes: between the moment from which a delay is to be reported and the report."""
 LOOK = 0.15
+SEEN_WITHIN = 15.0
 DIES_WITHIN = 8.0
 SETTLED_AFTER = 3
 """Looks at a new gateway that are as the one before."""
-
-
-@dataclass
-class Figures:
-    """What a round was, in numbers. `kills` by what died; `duplicates` by channel; `recovery` in seconds."""
-
-    fault: str = ""
-    engine: str = ""
-    kills: dict[str, int] = field(default_factory=dict)
-    points: dict[str, int] = field(default_factory=dict)
-    notices: int = 0
-    deliveries: int = 0
-    sightings: dict[str, int] = field(default_factory=dict)
-    duplicates: dict[str, int] = field(default_factory=dict)
-    events: int = 0
-    losses: int = 0
-    recovery: float = 0.0
-    notes: list[str] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-    """What is wrong besides the invariants."""
-    findings: list[Finding] = field(default_factory=list)
-
-    def count_kill(self, what: str, point: str = "") -> None:
-        self.kills[what] = self.kills.get(what, 0) + 1
-        if point:
-            self.points[point] = self.points.get(point, 0) + 1
-
-    @property
-    def broken(self) -> list[Finding]:
-        return [finding for finding in self.findings if finding.broken]
 
 
 @dataclass
@@ -115,12 +76,13 @@ class Scene:
     def gateway(self) -> Gateway:
         return self.gateways[0]
 
-    def count_death(self, gateway: Gateway, point: str, what: str = "gateway") -> None:
-        """Of what had to die there; it is dead now, or never came to it."""
-        if gateway.runs or (at := gateway.died_at()) != point:
+    async def dies(self, gateway: Gateway, point: str, what: str = "gateway") -> None:
+        """It has to come to the point; where it does not, it is killed and that is a fault."""
+        await gateway.died(DIES_WITHIN)
+        if await gateway.kill() or gateway.died_at() != point:
             self.figures.faults.append(f"{gateway.name} never came to {point}")
         else:
-            self.figures.count_kill(what, at)
+            self.figures.count_kill(what, point)
 
     async def start(self, *gateways: Gateway) -> None:
         """Without crash points."""
@@ -140,16 +102,21 @@ class Scene:
         self.sending.add(task)
 
     async def sent(self) -> None:
-        await asyncio.gather(*self.sending)
+        """All of it is confirmed; raises TimeoutError."""
+        async with asyncio.timeout(SENT_WITHIN):
+            await asyncio.gather(*self.sending)
         self.sending.clear()
 
     async def read(self, look: Callable[[Connection], T]) -> T:
-        """From the ledger, however often it is taken away."""
+        """From the ledger, however often it is taken away; raises LedgerAway when it does not come back."""
+        deadline = time.monotonic() + BACK_WITHIN
         while True:
             try:
                 return await self.ledger.run(look)
             except LedgerAway:
-                await asyncio.sleep(LOOK)
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(LOOK)
 
     async def until(self, look: Callable[[Connection], bool], within: float = QUIET_WITHIN) -> float:
         """The seconds until the ledger looks so; raises TimeoutError."""
@@ -170,10 +137,11 @@ class Scene:
 
         return await self.until(look, within)
 
-    async def seen(self, creditor: str, within: float = 15.0) -> None:
-        """A creditor got something in this round; raises TimeoutError."""
-        async with asyncio.timeout(within):
-            while not any(one.creditor == creditor for one in self.grounds.neighbours.since(self.offset)[0]):
+    async def seen(self, *creditors: str, since: int | None = None) -> None:
+        """One of them got something in this round, or since so many bytes of their log; raises TimeoutError."""
+        offset = self.offset if since is None else since
+        async with asyncio.timeout(SEEN_WITHIN):
+            while not any(one.creditor in creditors for one in self.grounds.neighbours.since(offset)[0]):
                 await asyncio.sleep(LOOK)
 
     async def accepted(self, within: float) -> float:
@@ -207,8 +175,8 @@ class Scene:
         else:
             await self.start()
         began = time.monotonic()
-        await self.sent()
         try:
+            await self.sent()
             await self._quiet()
         except TimeoutError:
             self.figures.faults.append(f"not quiet within {self.quiet_within:.0f} s")
@@ -244,13 +212,15 @@ class Scene:
         return held + Counter({broker: held[proxy]}) - Counter({proxy: held[proxy]})
 
     async def settle_in(self) -> None:
-        """Remember how a gateway is that has nothing to do yet: it has opened all that it opens once."""
+        """Remember how a gateway is that has nothing to do yet: it has opened all that it opens once. Raises
+        TimeoutError."""
         self.parts = parts(self.grounds.inboxes)
         same = 0
-        while same < SETTLED_AFTER:
-            await asyncio.sleep(LOOK)
-            before, self.idle = self.idle, self.gateway.holds()
-            same = same + 1 if before == self.idle else 0
+        async with asyncio.timeout(SETTLES_WITHIN):
+            while same < SETTLED_AFTER:
+                await asyncio.sleep(LOOK)
+                before, self.idle = self.idle, self.gateway.holds()
+                same = same + 1 if before == self.idle else 0
 
     async def _quiet(self) -> None:
         """Accepted all, delivered all, told all, and the sender has heard all."""
@@ -303,7 +273,7 @@ class Scene:
         figures.notices, figures.deliveries = len(witness.confirmed), len(books.deliveries)
         figures.events = len(books.outbox)
         figures.losses = sum(len(one.broken) for one in figures.findings if one.invariant in ("I1", "I3"))
-        _count_sightings(figures, own)
+        figures.count_sightings(own)
         self._keep(witness, at_rest)
 
     def _note_answer_files(self) -> None:
@@ -354,147 +324,3 @@ class Scene:
                 declared = await channel.declare_queue(queue, passive=True)
                 left += declared.declaration_result.message_count or 0
         return left - len(self.counted_out)
-
-
-def _count_sightings(figures: Figures, seen: Sequence[Any]) -> None:
-    first: set[tuple[str, str]] = set()
-    for one in seen:
-        counted = figures.sightings if (one.delivery, one.channel) not in first else figures.duplicates
-        counted[one.channel] = counted.get(one.channel, 0) + 1
-        first.add((one.delivery, one.channel))
-
-
-@asynccontextmanager
-async def open_scene(
-    grounds: Grounds,
-    fault: str,
-    engine: str,
-    seed: int,
-    *,
-    bugs: Sequence[str] = (),
-    proxied: Sequence[str] = (),
-    indirect: Sequence[str] = ("a", "b"),
-    tempo: Mapping[str, str] | None = None,
-    home: Path | None = None,
-    names: Path | None = None,
-    by_name: Sequence[str] = (),
-    limits: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
-    at_birth: Sequence[str] = (),
-    late_after: float = 0.0,
-) -> AsyncIterator[Scene]:
-    """A gateway that is ready and a sender that listens. Before that it dies once at each of the points `at_birth`, of
-    what it does on an empty ledger only.
-
-    `proxied`: "ledger", "broker", which the gateways named in `indirect` reach by way of the proxies; `home`: where
-    SQLite is; `names` has the gateway's own hosts and resolv.conf, for the webhooks `by_name`; `limits`: their
-    `limiet`; `late_after`: seconds in the place of the four hours after which what is not handed over is reported.
-    """
-    grounds.rounds += 1
-    await grounds.sweep()
-    directory = grounds.directory / f"{grounds.rounds:04}-{fault}"
-    directory.mkdir()
-    url = _ledger(grounds, engine, home or directory)
-    ledger = Ledger(url)
-    gateways = tuple(Gateway(grounds.nursery, directory, name) for name in ("a", "b"))
-    for gateway, port in zip(gateways, grounds.ports, strict=True):
-        gateway.names, gateway.late_after = names, late_after
-        mine = proxied if gateway.name in indirect else ()
-        gateway.config.write_text(_settings(grounds, url, port, mine, {**TEMPO, **(tempo or {})}))
-    (directory / "schuldeisers.toml").write_text(register_toml(grounds.register(by_name, limits)))
-    sender = Listener(grounds.rabbitmq.url(SENDER), directory / "confirmed.jsonl")
-    load = Load(seed, grounds.rounds)
-    figures = Figures(fault, engine)
-    scene = Scene(grounds, directory, url, ledger, load, sender, (gateways[0], gateways[1]), figures,
-                  grounds.neighbours.written, tuple(bugs))  # fmt: skip
-    scene.commits_lost_before = grounds.to_ledger.commits_lost
-    if bugs:
-        scene.quiet_within = RED_WITHIN
-    try:
-        await _begun(scene, at_birth)
-        async with listening(sender):
-            yield scene
-    finally:
-        await _cleared_away(scene)
-        if engine == "postgresql":
-            grounds.postgres.drop_database(urlsplit(url).path[1:])
-
-
-async def _cleared_away(scene: Scene) -> None:
-    for task in scene.sending:
-        task.cancel()
-    await asyncio.gather(*scene.sending, return_exceptions=True)
-    for gateway in scene.gateways:
-        await gateway.kill()
-    await scene.ledger.aclose()
-
-
-async def _begun(scene: Scene, at_birth: Sequence[str]) -> None:
-    for point in at_birth:
-        await scene.gateway.start(point, 1, scene.bugs)
-        await scene.gateway.died(DIES_WITHIN)
-        scene.count_death(scene.gateway, point)
-    await scene.start()
-    await _subscribed(scene)
-    await scene.settle_in()
-
-
-async def _subscribed(scene: Scene) -> None:
-    """Only when the gateway consumes is all that it declares there: a message that is sent to no queue is confirmed
-    never, and the gateway may be about to die."""
-    async with asyncio.timeout(60):
-        while True:
-            scene.gateway.died_at()
-            try:
-                if await _is_consumed(scene.grounds.rabbitmq.url()):
-                    return await scene.sender.subscribe()
-            except BROKER_AWAY:
-                pass
-            await asyncio.sleep(0.1)
-
-
-async def _is_consumed(url: str) -> bool:
-    async with await connect(url) as broker, broker.channel() as channel:
-        declared = await channel.declare_queue("kennisgeving.intake", passive=True)
-        return bool(declared.declaration_result.consumer_count)
-
-
-def _ledger(grounds: Grounds, engine: str, home: Path) -> str:
-    if engine == "sqlite":
-        return f"sqlite:///{home / 'ledger.db'}"
-    return grounds.postgres.create_database(f"round_{uuid4().hex}")
-
-
-def _through(url: str, port: int) -> str:
-    parts = urlsplit(url)
-    user = parts.netloc.rpartition("@")[0]
-    return urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{port}"))
-
-
-def _settings(grounds: Grounds, ledger: str, port: int, proxied: Sequence[str], tempo: Mapping[str, str]) -> str:
-    amqp = grounds.rabbitmq.url()
-    server = grounds.pki.server
-    tables: dict[str, Mapping[str, Any]] = {
-        "[ledger]": {
-            "url": _through(ledger, grounds.to_ledger.port) if "ledger" in proxied else ledger,
-            "sleutel": f"file:{grounds.pki.ledger_key}",
-        },
-        "[amqp]": {"url": _through(amqp, grounds.to_broker.port) if "broker" in proxied else amqp},
-        "[http]": {
-            "luister": f"127.0.0.1:{port}",
-            "publiek_adres": f"https://127.0.0.1:{grounds.ports[0]}",
-            "certificaat": f"file:{server.certificate}",
-            "certificaat_sleutel": f"file:{server.key}",
-        },
-        "[email]": {**grounds.neighbours.email, "afzender": "kennisgeving@gateway.example"},
-        "[tempo]": tempo,
-        "[register]": {"bestand": "schuldeisers.toml"},
-        "[[afzender]]": {
-            "naam": "Gemeente Voorbeeld",
-            "oin": SENDER_OIN,
-            "amqp_gebruiker": SENDER,
-            "client_id": SENDER,
-            "gemeenten": [GEMEENTE],
-        },
-    }
-    written = [[name, *(f"{key} = {to_toml(value)}" for key, value in table.items())] for name, table in tables.items()]
-    return "\n\n".join("\n".join(lines) for lines in written) + "\n"

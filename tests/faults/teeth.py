@@ -1,49 +1,52 @@
 """Seeded bug by seeded bug: the fault that brings it out, and the invariants that must turn red."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
 from gateway.ledger import schema
 from tests.faults import disks, limits, network
+from tests.faults.causes import causes
+from tests.faults.figures import Figures
 from tests.faults.grounds import Grounds
-from tests.faults.nursery import GatewayEnded
-from tests.faults.scene import Figures, open_scene
+from tests.faults.opening import open_scene
 
 
 class Tooth(NamedTuple):
     bug: str
     what: str
     invariants: frozenset[str]
-    """At least one of them; a fault by its own name, where it is red for what no invariant says."""
-    bring_out: Callable[[Grounds, int], Awaitable[list[Figures]]]
+    """At least one of them."""
+    bring_out: Callable[[Grounds, int], AsyncIterator[Figures]]
 
 
 class Bite(NamedTuple):
-    """What turned red; `skipped` says why it could not be tried, which counts as not caught."""
+    """What turned red. `skipped` says why this machine could not try it, `broke_off` what came in between: both count
+    as not caught."""
 
     bug: str
     what: str
     broken: tuple[str, ...]
     caught: bool
     skipped: str = ""
+    broke_off: str = ""
 
 
-async def _killed_before_commit(grounds: Grounds, seed: int) -> list[Figures]:
+async def _killed_before_commit(grounds: Grounds, seed: int) -> AsyncIterator[Figures]:
     async with open_scene(grounds, "teeth", "sqlite", seed, bugs=["ack_before_commit"]) as scene:
         await scene.gateway.kill()
         for _ in range(3):
             scene.send(scene.load.dossier(("w-stil",), ()))
         await scene.sent()
         await scene.gateway.start("intake:inside", 1, scene.bugs)
-        await scene.gateway.died(6)
+        await scene.dies(scene.gateway, "intake:inside")
         scene.quiet_within = 3
-        return [await scene.end()]
+        yield await scene.end()
 
 
-async def _acknowledged_together(grounds: Grounds, seed: int) -> list[Figures]:
+async def _acknowledged_together(grounds: Grounds, seed: int) -> AsyncIterator[Figures]:
     """Some messages are there when the gateway begins to consume, so that they come as one batch."""
     async with open_scene(grounds, "teeth", "sqlite", seed, bugs=["ack_one_too_far"]) as scene:
         await scene.gateway.kill()
@@ -51,36 +54,36 @@ async def _acknowledged_together(grounds: Grounds, seed: int) -> list[Figures]:
             scene.send(scene.load.dossier(("w-stil",), ()))
         await scene.sent()
         await scene.start()
-        return [await scene.end()]
+        yield await scene.end()
 
 
-async def _reply_lost(grounds: Grounds, seed: int) -> list[Figures]:
+async def _reply_lost(grounds: Grounds, seed: int) -> AsyncIterator[Figures]:
     async with open_scene(grounds, "teeth", "sqlite", seed, bugs=["render_on_retry"]) as scene:
         async with grounds.neighbours.misbehaving("email", "drops_reply"):
             scene.send(scene.load.dossier(("m-scanner",), ()))  # an answer would make a retry superfluous
             await scene.seen("m-scanner")
-        return [await scene.end()]
+        yield await scene.end()
 
 
-async def _new_keys(grounds: Grounds, seed: int) -> list[Figures]:
+async def _new_keys(grounds: Grounds, seed: int) -> AsyncIterator[Figures]:
     async with open_scene(grounds, "teeth", "sqlite", seed, bugs=["key_per_attempt"]) as scene:
         async with grounds.neighbours.misbehaving("hostile", "resets"):
             scene.send(scene.load.dossier(("w-vijand",), ()))
             await scene.seen("w-vijand")
-        return [await scene.end()]
+        yield await scene.end()
 
 
-async def _scanned(grounds: Grounds, seed: int) -> list[Figures]:
+async def _scanned(grounds: Grounds, seed: int) -> AsyncIterator[Figures]:
     """The mail goes to a creditor that never answers, and whose scanner follows every link."""
     async with open_scene(grounds, "teeth", "sqlite", seed, bugs=["get_confirms"]) as scene:
         scene.send(scene.load.dossier(("m-scanner",), ()))
         await scene.sent()
         await scene.handed_over("m-scanner")
         await asyncio.sleep(1)
-        return [await scene.end()]
+        yield await scene.end()
 
 
-async def _withdrawn_in_line(grounds: Grounds, seed: int) -> list[Figures]:
+async def _withdrawn_in_line(grounds: Grounds, seed: int) -> AsyncIterator[Figures]:
     """A creditor takes its time, so that most of what it is to get waits in its line when it is withdrawn."""
     async with open_scene(grounds, "teeth", "sqlite", seed, bugs=["withdrawals_unheard"]) as scene:
         dossiers = [scene.load.dossier(("w-net",), ("intrekking",)) for _ in range(24)]
@@ -91,7 +94,7 @@ async def _withdrawn_in_line(grounds: Grounds, seed: int) -> list[Figures]:
             scene.send(withdrawal for _, withdrawal in dossiers)
             await scene.sent()
             await asyncio.sleep(5)
-        return [await scene.end()]
+        yield await scene.end()
 
 
 def _frozen(connection: Connection) -> int:
@@ -99,13 +102,13 @@ def _frozen(connection: Connection) -> int:
     return len(set(connection.execute(select(schema.attempt.c.delivery_id)).scalars()))
 
 
-def _one_notice(bug: str) -> Callable[[Grounds, int], Awaitable[list[Figures]]]:
+def _one_notice(bug: str) -> Callable[[Grounds, int], AsyncIterator[Figures]]:
     """It shows at the first one."""
 
-    async def bring_out(grounds: Grounds, seed: int) -> list[Figures]:
+    async def bring_out(grounds: Grounds, seed: int) -> AsyncIterator[Figures]:
         async with open_scene(grounds, "teeth", "sqlite", seed, bugs=[bug]) as scene:
             scene.send(scene.load.dossier(("w-stil",), ()))
-            return [await scene.end()]
+            yield await scene.end()
 
     return bring_out
 
@@ -164,13 +167,13 @@ QUICK = (
 
 
 async def bite_one(grounds: Grounds, seed: int, bug: str) -> Bite:
+    """Raises what breaks it off."""
     tooth = TEETH[bug]
     try:
-        rounds = await tooth.bring_out(grounds, seed)
+        rounds = [figures async for figures in tooth.bring_out(grounds, seed)]
     except disks.MountRefused as why:
-        return Bite(bug, tooth.what, (), False, f"this machine mounts nothing ({why})")
+        return Bite(bug, tooth.what, (), False, skipped=f"this machine mounts nothing ({why})")
     broken = {finding.invariant for figures in rounds for finding in figures.broken}
-    broken |= {figures.fault for figures in rounds if figures.faults} & tooth.invariants
     return Bite(bug, tooth.what, tuple(sorted(broken)), bool(broken & tooth.invariants))
 
 
@@ -180,9 +183,14 @@ async def bite(grounds: Grounds, seed: int, tell: Callable[[str], None]) -> list
     for bug in TEETH:
         try:
             found = await bite_one(grounds, seed, bug)
-        except GatewayEnded as why:  # the others are to be seen too, and this one is red
-            found = Bite(bug, TEETH[bug].what, (), False, f"it did not start ({why})")
+        except Exception as why:  # noqa: BLE001 - the others are to be seen too, and this one is red
+            found = Bite(bug, TEETH[bug].what, (), False, broke_off="; ".join(causes(why)))
         bites.append(found)
-        what = f"SKIPPED: {found.skipped}" if found.skipped else ", ".join(found.broken) or "nothing"
-        tell(f"teeth {bug}: {what}{'' if found.caught else '  NOT CAUGHT'}")
+        tell(f"teeth {bug}: {_seen(found)}{'' if found.caught else '  NOT CAUGHT'}")
     return bites
+
+
+def _seen(found: Bite) -> str:
+    if found.skipped or found.broke_off:
+        return f"SKIPPED: {found.skipped}" if found.skipped else f"BROKE OFF: {found.broke_off}"
+    return ", ".join(found.broken) or "nothing"

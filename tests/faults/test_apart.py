@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 from msgspec.structs import replace
 
-from tests.faults.apart import AILMENTS, GRAIN, TRIES, WEATHERS, Cost, first_bearable, p95, pairs
+from tests.faults.apart import AILMENTS, SAME_WITHIN, TRIES, WEATHERS, Cost, first_bearable, p95, pairs
 from tests.faults.hostile import MODES
 
 DEAR, BEARABLE = Cost(0.5, 2.0), Cost(0.5, 0.5)
@@ -17,12 +17,12 @@ DEAR, BEARABLE = Cost(0.5, 2.0), Cost(0.5, 0.5)
     [
         (Cost(0.5, 0.59), False),
         (Cost(0.5, 0.61), True),
-        (Cost(0.03, 0.03 + GRAIN - 0.001), False),
-        (Cost(0.03, 0.03 + GRAIN + 0.001), True),
+        (Cost(0.03, 0.03 + SAME_WITHIN - 0.001), False),
+        (Cost(0.03, 0.03 + SAME_WITHIN + 0.001), True),
         (Cost(0.5, 0.03), False),
     ],
 )
-def test_a_fifth_or_a_grain_is_what_others_may_notice(cost: Cost, is_too_high: bool) -> None:
+def test_a_fifth_or_what_is_not_told_apart_is_what_others_may_notice(cost: Cost, is_too_high: bool) -> None:
     assert cost.is_too_high is is_too_high
 
 

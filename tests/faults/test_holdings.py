@@ -11,7 +11,7 @@ import pytest
 
 from adapters.email.relay import CONNECTIONS
 from gateway.ledger.engine import POOL_SIZE, READING_POOL_SIZE
-from tests.faults.holdings import held_by, kept_on_purpose, kept_open, left_lying, parts
+from tests.faults.holdings import held_by, kept_on_purpose, kept_open, left_lying, parts, ports_to
 
 SFTP, API, LEDGER, RELAY = 2222, 9443, 5432, 587
 TABLES: list[dict[str, Any]] = [
@@ -63,6 +63,8 @@ def test_descriptors_are_told_apart_by_what_they_are(tmp_path: Path) -> None:
             ours = client.getsockname()[1]
             held = held_by(os.getpid()) - before
             assert held == {str(tmp_path / "a"): 2, "listens": 1, f"to {port}": 1, "from a caller": 1}
+            assert ports_to(os.getpid(), port) == [ours]
+            assert ports_to(os.getppid(), port) == []
             peer.shutdown(socket.SHUT_WR)
             assert held_by(os.getpid())[f"closed by the other side, {ours} {port}"] == 1
     assert held_by(os.getpid()) - before == Counter()
