@@ -14,7 +14,7 @@ from gateway.ledger import queue
 from gateway.ledger.due import Wanted
 from gateway.ledger.engine import Ledger
 from gateway.ledger.queue import Claimed, Intent, Token
-from gateway.ledger.schema import attempt, delivery, dossier, payload, transition
+from gateway.ledger.schema import attempt, delivery, dossier, evidence, payload, transition
 from gateway.ledger.settle import Locked, Result, Settlement, settle
 from gateway.ledger.upgrade import is_current, upgrade
 
@@ -328,6 +328,35 @@ async def test_what_follows_a_notice_names_the_notices_that_went_the_same_way(le
 async def test_a_withdrawal_of_what_never_reached_its_creditor_is_not_attempted(ledger: Ledger) -> None:
     (claimed,) = await _withdraw_notice(ledger, State.FAILED)
     assert claimed.notice_failed
+
+
+def _bounce(connection: Connection, id_: str, channel: str, at: int) -> None:
+    connection.execute(
+        insert(evidence),
+        [{"id": f"{id_}-{channel}-{at}", "delivery_id": id_, "creditor": LANE[0], "channel": channel, "kind": "bounce",
+          "source": f"dsn:{channel}:{at}", "digest": b"d", "raw": b"r", "received_at": at}],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("channel", "at", "came_back"), [(LANE[1], NOW + 1, True), ("email", NOW + 1, False), (LANE[1], NOW - 1, False)]
+)
+async def test_a_hand_over_is_settled_with_the_bounce_that_overtook_it_on_its_channel(
+    ledger: Ledger, channel: str, at: int, came_back: bool
+) -> None:
+    await ledger.run(_put, "1", "2")
+    (first, second) = await _claim(ledger)
+    await _freeze(ledger, first, second)
+    await ledger.run(_bounce, "1", channel, at)
+    seen: dict[str, bool] = {}
+
+    def settled(locked: Locked) -> Settlement:
+        seen[locked.id] = locked.came_back
+        return _handed_over(locked)
+
+    results = [Result(one.id, one.fence, one.channel, "overgedragen", "250", None, NOW + 2) for one in (first, second)]
+    await ledger.run(settle, results, settled)
+    assert seen == {"1": came_back, "2": False}
 
 
 # -- a kennisgeving that came back ------------------------------------------------------------------------------------
