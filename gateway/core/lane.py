@@ -58,6 +58,8 @@ class Standing(Struct, frozen=True):
     fallback_after: timedelta = timedelta(hours=24)
     stands: State | None = None
     """Of what the creditor has and is sent again: the state that it keeps."""
+    came_back: bool = False
+    """A bounce over its present channel is on record."""
     in_doubt: bool = False
     """The attempt came no further than to ask whether an earlier one had arrived."""
 
@@ -117,6 +119,8 @@ def _followed(standing: Standing, outcome: Outcome, now: int, jitter: float, pol
 
 def _decide(standing: Standing, outcome: Outcome, now: int, jitter: float, policy: Policy) -> Decision:
     match outcome:
+        case HandedOver(proof=Proof.TRANSPORT, answer=None) if standing.came_back and standing.state is State.BUSY:
+            return _come_back(standing, now)
         case HandedOver():
             return _handed_over(standing, outcome)
         case Deferred(seconds=seconds):
@@ -325,10 +329,15 @@ def _following(standing: Standing) -> str | None:
 
 def bounced(standing: Standing, over: str, now: int) -> Decision | None:
     """What was handed over came back by the channel `over`: the next channel, else a task. None: nothing moves, for it
-    is not (or not only) handed over there: there is stronger evidence, another attempt is to come, or it has left that
-    channel since, and what became of it elsewhere is not undone."""
+    is not (or not only) handed over there: there is stronger evidence, an attempt is under way or to come (of which the
+    hand-over then counts as one that came back), or it has left that channel since, and what became of it elsewhere is
+    not undone."""
     if standing.channel != over or standing.state not in (State.DELIVERED, State.CLOSED):
         return None
+    return _come_back(standing, now)
+
+
+def _come_back(standing: Standing, now: int) -> Decision:
     return _next_channel(standing, now, TaskKind.BOUNCED, on=Happening.DIVERTED, last=Happening.BOUNCED)
 
 

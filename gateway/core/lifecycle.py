@@ -148,7 +148,7 @@ TABLE: Mapping[State, Mapping[Happening, State]] = {
         Happening.RETRY: State.RETRYING,
         Happening.DOUBT: State.IN_DOUBT,
         Happening.GIVEN_UP: State.FAILED,
-        Happening.BOUNCED: State.BUSY,
+        **_CAME_BACK,
         Happening.WITHDRAWN: State.WITHDRAWN,
         Happening.RESTORED: State.IN_DOUBT,
         **_EVIDENCE,

@@ -68,6 +68,7 @@ class Results:
             channels=() if claimed.notice_failed else self._links.open_channels(claimed.creditor),
             fallback_after=entry.fallback_after if entry else Creditor.fallback_after,
             stands=locked.stands,
+            came_back=locked.came_back,
             in_doubt=ended.in_doubt,
         )
         decision = decide(standing, outcome, ended.at, ended.jitter, self._policy)

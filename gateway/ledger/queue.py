@@ -6,13 +6,13 @@ other.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import Connection, and_, bindparam, case, func, select, update
 
-from gateway.core.lifecycle import TOLD, Happening, State
+from gateway.core.lifecycle import IN_PROGRESS, TOLD, Happening, State
 from gateway.ledger.among import among, among_given
 from gateway.ledger.bulk import insert_missing_rows, insert_rows
 from gateway.ledger.due import Wanted, due_ids, find_overdue, still_due
@@ -24,6 +24,7 @@ from gateway.ledger.schema import (
     payload,
     transition,
 )
+from gateway.ledger.waiting import wait_again
 
 Lane = tuple[str, str]
 """(creditor, channel)"""
@@ -63,7 +64,7 @@ class Claimed(Struct, frozen=True):
     notices: tuple[str, ...]
     """Of what follows a kennisgeving: those on the same channel, the newest first."""
     notice_failed: bool
-    """The kennisgeving that comes before this message did not reach the creditor."""
+    """The kennisgeving that comes before this message did not reach the creditor, and is not on its way any more."""
 
     @property
     def lane(self) -> Lane:
@@ -112,7 +113,7 @@ def claim(
 ) -> list[Claimed]:
     """Claim for each lane at most so many due deliveries. Skips what another gateway is claiming."""
     asked = {lane: one if isinstance(one, Wanted) else Wanted(one) for lane, one in lanes.items()}
-    return _claim(connection, due_ids(connection, asked, owner, now), owner, now, lease_until)
+    return _claim(connection, lambda: due_ids(connection, asked, owner, now), owner, now, lease_until)
 
 
 def claim_overdue(
@@ -120,17 +121,36 @@ def claim_overdue(
 ) -> list[Claimed]:
     """Claim in lanes that rest what cannot wait for them: `since` bounds the time on this channel (earlier: overdue),
     the other bounds stand in core/lane.py."""
-    found = find_overdue(connection, lanes, owner, now)
-    return _claim(connection, [row.id for row in found], owner, now, lease_until)
+
+    def find() -> list[str]:
+        return [row.id for row in find_overdue(connection, lanes, owner, now)]
+
+    return _claim(connection, find, owner, now, lease_until)
 
 
-def _claim(connection: Connection, ids: Sequence[str], owner: str, now: int, lease_until: int) -> list[Claimed]:
-    """In the order of `ids`."""
-    if not ids:
-        return []
+def _claim(
+    connection: Connection, find: Callable[[], Sequence[str]], owner: str, now: int, lease_until: int
+) -> list[Claimed]:
+    """What `find` finds due, in its order. What is due before its kennisgeving is there is made to wait, and leaves its
+    room to something else."""
+    while ids := find():
+        rows = _rows(connection, ids)
+        notices = _notices(connection, {row.dossier_id for row in rows if row.soort != "kennisgeving"})
+        early = {row.id: row for row in rows if notices.is_early(row)}
+        waiting = wait_again(connection, early.values(), now) if early else set()
+        if not waiting:
+            mine = [row for row in rows if row.id not in early]
+            _take(connection, mine, owner, now, lease_until)
+            place = {id_: at for at, id_ in enumerate(ids)}
+            return [_claimed(row, notices) for row in sorted(mine, key=lambda row: place[row.id])]
+        _note_lost_leases(connection, [id_ for id_ in waiting if early[id_].before == State.BUSY], now)
+    return []
+
+
+def _rows(connection: Connection, ids: Sequence[str]) -> Sequence[Any]:
     frozen = payload.alias("frozen")
     view = payload.alias("view")
-    rows = connection.execute(
+    return connection.execute(
         select(
             *_FIELDS,
             dossier.c.gemeente,
@@ -144,15 +164,15 @@ def _claim(connection: Connection, ids: Sequence[str], owner: str, now: int, lea
         .outerjoin(frozen, and_(frozen.c.owner == delivery.c.id, frozen.c.kind == "verzonden:" + delivery.c.channel))
         .where(among(delivery.c.id, ids))
     ).all()
+
+
+def _take(connection: Connection, rows: Sequence[Any], owner: str, now: int, lease_until: int) -> None:
     connection.execute(
         update(delivery)
-        .where(among(delivery.c.id, ids))
+        .where(among(delivery.c.id, [row.id for row in rows]))
         .values(state=State.BUSY, fence=delivery.c.fence + 1, owner=owner, next_action_at=lease_until)
     )
     _note_lost_leases(connection, [row.id for row in rows if row.before == State.BUSY], now)
-    notices = _notices(connection, {row.dossier_id for row in rows if row.soort != "kennisgeving"})
-    place = {id_: at for at, id_ in enumerate(ids)}
-    return [_claimed(row, notices) for row in sorted(rows, key=lambda row: place[row.id])]
 
 
 def claim_and_look(
@@ -215,6 +235,12 @@ class _Notices:
         enough = TOLD | {State.WITHDRAWN} if of.soort == "intrekking" else TOLD
         return any((row.stands or row.state) in enough for row in self._of(of))
 
+    def is_early(self, of: Any) -> bool:
+        """Its creditor was told nothing yet, and is to be told still."""
+        if of.soort in ("kennisgeving", "intrekking") or self.told(of):
+            return False
+        return any(row.versie <= of.versie and row.state in IN_PROGRESS for row in self._of(of))
+
     def _on_channel(self, of: Any) -> Iterable[Any]:
         return (row for row in self._of(of) if row.channel == of.channel)
 
@@ -234,6 +260,7 @@ def _notices(connection: Connection, dossiers: Collection[str]) -> _Notices:
                 delivery.c.dossier_id,
                 delivery.c.creditor,
                 delivery.c.agent_for,
+                delivery.c.versie,
                 delivery.c.channel,
                 delivery.c.reference,
                 delivery.c.state,

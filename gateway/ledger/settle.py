@@ -5,7 +5,7 @@ with it counts as one that comes by itself. A result that is on record already
 (its batch was committed, and the answer to the COMMIT was lost) changes nothing.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -64,6 +64,8 @@ class Locked(Struct, frozen=True):
     proof: int
     decision: str | None
     stands: State | None = None
+    came_back: bool = False
+    """A bounce over its present channel is on record: it may overtake the hand-over."""
 
 
 class _Writes(Struct):
@@ -141,6 +143,7 @@ def settle(
     """Record the results of attempts and what follows from them, also for their lanes (`rests`); returns the lanes that
     now have new work. `late`: what the answer says that came with a result whose claim was lost."""
     rows = _lock(connection, [result.id for result in results])
+    came_back = _came_back(connection, [result.id for result in results if result.outcome == "overgedragen"])
     recorded = _recorded(connection, results, rows)
     writes = _Writes()
     answered_late: list[Result] = []
@@ -151,7 +154,7 @@ def settle(
         stale = row.fence != result.fence
         writes.attempts.append(_ended(result, stale))
         if not stale:
-            writes.add(result, row, decide(_locked(row)))
+            writes.add(result, row, decide(_locked(row, came_back)))
         elif result.has_answer:
             answered_late.append(result)
     update_rows(connection, attempt, ("delivery_id", "nr"), writes.attempts)
@@ -180,9 +183,27 @@ def _record_late(
     return lanes
 
 
-def _locked(row: Any) -> Locked:
-    fields = {name: getattr(row, name) for name in Locked.__struct_fields__}
-    return Locked(**fields | {"state": State(row.state), "stands": State(row.stands) if row.stands else None})
+def _locked(row: Any, came_back: Collection[str]) -> Locked:
+    fields = {name: getattr(row, name) for name in Locked.__struct_fields__ if name != "came_back"}
+    states = {"state": State(row.state), "stands": State(row.stands) if row.stands else None}
+    return Locked(**fields | states, came_back=row.id in came_back)
+
+
+def _came_back(connection: Connection, ids: Collection[str]) -> frozenset[str]:
+    """Read after these deliveries were locked: who records a bounce locks its delivery first."""
+    if not ids:
+        return frozenset()
+    on_record = (
+        select(evidence.c.delivery_id)
+        .join(delivery, delivery.c.id == evidence.c.delivery_id)
+        .where(
+            among(evidence.c.delivery_id, ids),
+            evidence.c.kind == "bounce",
+            evidence.c.channel == delivery.c.channel,
+            evidence.c.received_at >= delivery.c.channel_since,
+        )
+    )
+    return frozenset(connection.scalars(on_record))
 
 
 def _recorded(connection: Connection, results: Sequence[Result], rows: Mapping[str, Any]) -> set[tuple[str, int]]:

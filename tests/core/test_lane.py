@@ -295,6 +295,28 @@ def test_a_bounce_on_the_last_channel_ends_with_a_task() -> None:
     assert (decision.state, decision.task, decision.events) == (State.FAILED, "teruggekomen", ("bezorging-mislukt",))
 
 
+@pytest.mark.parametrize("soort", ["kennisgeving", "voortgang"])
+def test_a_hand_over_whose_bounce_overtook_it_came_back(soort: str) -> None:
+    standing = structs.replace(STANDING, soort=soort, came_back=True)
+    on = decide(standing, HandedOver(SAID), NOW, 0, POLICY)
+    assert (on.state, on.channel, on.next_action_at, on.events) == (State.RETRYING, "email", NOW, ())
+    last = decide(structs.replace(standing, channels=(standing.channel,)), HandedOver(SAID), NOW, 0, POLICY)
+    assert (last.state, last.task, last.events) == (State.FAILED, "teruggekomen", ("bezorging-mislukt",))
+
+
+@pytest.mark.parametrize("outcome", [HandedOver(SAID, proof=Proof.RECEIVED), HandedOver(SAID, answer=b"{}")])
+def test_a_hand_over_that_the_creditor_confirms_did_not_come_back(outcome: Outcome) -> None:
+    standing = structs.replace(STANDING, came_back=True)
+    assert decide(standing, outcome, NOW, 0, POLICY) == decide(STANDING, outcome, NOW, 0, POLICY)
+
+
+@pytest.mark.parametrize("state", sorted(SETTLED))
+def test_a_bounce_that_moved_nothing_moves_nothing_later(state: State) -> None:
+    standing = structs.replace(STANDING, state=state)
+    late = structs.replace(standing, came_back=True)
+    assert decide(late, HandedOver(SAID), NOW, 0, POLICY) == decide(standing, HandedOver(SAID), NOW, 0, POLICY)
+
+
 @given(tries=st.integers(0, 500), ago=st.integers(0, 300), jitter=st.floats(0, 1, exclude_max=True))
 def test_a_delivery_always_ends_or_has_a_next_moment(tries: int, ago: int, jitter: float) -> None:
     now = NOW + ago * HOUR

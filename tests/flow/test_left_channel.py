@@ -88,6 +88,30 @@ async def test_a_late_bounce_does_not_undo_the_hand_over_on_another_channel(
         assert await over(town) == [("bounce", "email")] * 2
 
 
+@pytest.mark.parametrize(("fault", "state"), [("keeps_reply", "bezig"), ("drops_reply", "onzeker")])
+async def test_a_bounce_that_overtakes_the_hand_over_is_not_forgotten(
+    ledger_url: str, tmp_path: Path, fault: str, state: str
+) -> None:
+    bag = Mailbag()
+    creditor = neighbour("energie", "email", "webhook")
+    async with running(tmp_path, ledger_url, [creditor], tempo={"peiling": "0.05 s"}, change=bag.put_up) as town:
+        assert town.mail is not None
+        async with getattr(town.mail, fault)():
+            await town.send(notice("SHV-1", 1, "energie"))
+            (row,) = await town.reach(state)
+            await town.until(lambda: _is_taken(town, row.id))
+            await bag.bring(town, row.id, "failed")
+        (now,) = await town.reach("afgeleverd")
+        assert now.channel == "webhook"
+        assert town.webhooks["energie"].deliveries == [row.id]
+        channels = [data["kanaal"] for name, data in await town.told() if name == "bezorging-afgeleverd"]
+        assert channels == ["webhook"]
+
+
+async def _is_taken(town: Town, id_: str) -> bool:
+    return town.mail is not None and bool(town.mail.received(id_))
+
+
 async def test_a_delivery_status_about_the_channel_that_was_left_proves_that_the_creditor_has_it(
     sqlite_url: str, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import Row
 
 from gateway.clock import Clock
 from gateway.contract import DeliveryId, Inbound
+from gateway.core.lifecycle import TOLD
 from gateway.core.standard_webhooks import sign, signing_key
 from gateway.ledger import schema
 from gateway.ledger.evidence import Callback
@@ -20,7 +21,7 @@ from gateway.ledger.queue import claim
 from gateway.sandbox.bericht_xml import write_answer, write_receipt
 from gateway.sandbox.decisions import know_nobody
 from gateway.seal import aad
-from tests.flow.desk import notice, withdrawal
+from tests.flow.desk import notice, progress, withdrawal
 from tests.flow.running import Town, neighbour, running
 from tests.servers import PostgreSQL
 
@@ -374,6 +375,31 @@ async def test_what_came_back_goes_by_the_next_channel_at_once(ledger_url: str, 
 async def _is_on(town: Town, channel: str) -> bool:
     row = await town.delivery("energie")
     return bool(row.channel == channel and row.state == "afgeleverd")
+
+
+async def test_what_follows_a_kennisgeving_goes_after_it_where_both_came_back(ledger_url: str, tmp_path: Path) -> None:
+    async with running(tmp_path, ledger_url, [neighbour("energie", "sftp", "webhook")]) as town:
+        window = town.webhooks["energie"]
+        await town.send(notice("SHV-1", 1, "energie"), progress("SHV-1", 2))
+        await town.hand_over()
+        both = await town.deliveries()
+        async with window.answers_with(503):
+            assert await receive(town, *map(came_back, both)) == ["recorded"] * 2
+            await town.until(lambda: _is_refused_twice(town, both[0].id))
+        await town.until(lambda: _all_on(town, "webhook"))
+        assert window.deliveries == [row.id for row in both]
+        assert await town.tasks() == []
+        outcomes = {one.outcome for one in await town.attempts() if one.delivery_id == both[1].id}
+        assert outcomes == {"overgedragen"}
+
+
+async def _is_refused_twice(town: Town, id_: str) -> bool:
+    tried = [one for one in await town.attempts() if one.delivery_id == id_ and one.outcome == "tijdelijk"]
+    return len(tried) >= 2
+
+
+async def _all_on(town: Town, channel: str) -> bool:
+    return all(row.channel == channel and row.state in TOLD for row in await town.deliveries())
 
 
 async def test_what_came_back_on_the_last_channel_fails_with_a_task(sqlite_url: str, tmp_path: Path) -> None:

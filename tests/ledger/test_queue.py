@@ -14,7 +14,7 @@ from gateway.ledger import queue
 from gateway.ledger.due import Wanted
 from gateway.ledger.engine import Ledger
 from gateway.ledger.queue import Claimed, Intent, Token
-from gateway.ledger.schema import attempt, delivery, dossier, payload, transition
+from gateway.ledger.schema import attempt, delivery, dossier, evidence, payload, transition
 from gateway.ledger.settle import Locked, Result, Settlement, settle
 from gateway.ledger.upgrade import is_current, upgrade
 
@@ -39,6 +39,7 @@ def _put(
     state: State = State.QUEUED,
     due: int = NOW,
     give_up_at: int = NOW * 2,
+    versie: int = 1,
 ) -> None:
     if connection.execute(select(dossier.c.id)).first() is None:
         connection.execute(
@@ -52,7 +53,7 @@ def _put(
             "dossier_id": "d",
             "creditor": LANE[0],
             "soort": soort,
-            "versie": 1,
+            "versie": versie,
             "channel": LANE[1],
             "channel_since": due,
             "state": state,
@@ -211,7 +212,7 @@ async def test_in_a_lane_that_rests_only_what_is_overdue_is_claimed(ledger: Ledg
     await ledger.run(_put, "waits")
     await ledger.run(_put, "over", give_up_at=NOW)
     await ledger.run(_put, "next-channel", due=NOW - 100)
-    await ledger.run(_put, "blocks", soort="voortgang", due=NOW - BLOCKS_AT_MOST)
+    await ledger.run(_put, "blocks", soort="voortgang", due=NOW - BLOCKS_AT_MOST, versie=0)
     await ledger.run(_put, "patient", due=NOW - BLOCKS_AT_MOST)
 
     async def overdue(since: int) -> set[str]:
@@ -327,3 +328,92 @@ async def test_what_follows_a_notice_names_the_notices_that_went_the_same_way(le
 async def test_a_withdrawal_of_what_never_reached_its_creditor_is_not_attempted(ledger: Ledger) -> None:
     (claimed,) = await _withdraw_notice(ledger, State.FAILED)
     assert claimed.notice_failed
+
+
+def _bounce(connection: Connection, id_: str, channel: str, at: int) -> None:
+    connection.execute(
+        insert(evidence),
+        [{"id": f"{id_}-{channel}-{at}", "delivery_id": id_, "creditor": LANE[0], "channel": channel, "kind": "bounce",
+          "source": f"dsn:{channel}:{at}", "digest": b"d", "raw": b"r", "received_at": at}],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("channel", "at", "came_back"), [(LANE[1], NOW + 1, True), ("email", NOW + 1, False), (LANE[1], NOW - 1, False)]
+)
+async def test_a_hand_over_is_settled_with_the_bounce_that_overtook_it_on_its_channel(
+    ledger: Ledger, channel: str, at: int, came_back: bool
+) -> None:
+    await ledger.run(_put, "1", "2")
+    (first, second) = await _claim(ledger)
+    await _freeze(ledger, first, second)
+    await ledger.run(_bounce, "1", channel, at)
+    seen: dict[str, bool] = {}
+
+    def settled(locked: Locked) -> Settlement:
+        seen[locked.id] = locked.came_back
+        return _handed_over(locked)
+
+    results = [Result(one.id, one.fence, one.channel, "overgedragen", "250", None, NOW + 2) for one in (first, second)]
+    await ledger.run(settle, results, settled)
+    assert seen == {"1": came_back, "2": False}
+
+
+# -- a kennisgeving that came back ------------------------------------------------------------------------------------
+
+
+def _come_back(connection: Connection, *states: State) -> None:
+    """A kennisgeving and what follows it, all due at once, in these states; the last one is due the longest."""
+    for nr, state in enumerate(states, 1):
+        soort = "kennisgeving" if nr == 1 else "voortgang"
+        _put(connection, str(nr), soort=soort, state=state, due=NOW - nr, versie=nr)
+
+
+async def test_what_follows_a_notice_that_came_back_goes_after_it_and_in_order(ledger: Ledger) -> None:
+    await ledger.run(_come_back, *[State.RETRYING] * 3)
+    for expected in ("1", "2", "3"):
+        (claimed,) = await _claim(ledger, room=1, now=NOW + 2)
+        assert (claimed.id, claimed.notice_failed) == (expected, False)
+        assert await _claim(ledger, now=NOW + 2) == []
+        await _freeze(ledger, claimed)
+        await _settle(ledger, claimed)
+
+
+async def _change_notice(ledger: Ledger, **values: object) -> None:
+    await ledger.run(lambda connection: connection.execute(update(delivery).where(delivery.c.id == "1").values(values)))
+
+
+async def test_what_follows_a_notice_that_failed_for_good_does_not_wait(ledger: Ledger) -> None:
+    await ledger.run(_come_back, State.FAILED, State.RETRYING)
+    await _change_notice(ledger, next_action_at=None)
+    (claimed,) = await _claim(ledger)
+    assert (claimed.id, claimed.notice_failed) == ("2", True)
+
+
+async def test_a_later_notice_is_not_waited_for(ledger: Ledger) -> None:
+    await ledger.run(_come_back, State.RETRYING, State.RETRYING)
+    await _change_notice(ledger, versie=3)
+    assert {one.id: one.notice_failed for one in await _claim(ledger)} == {"1": False, "2": True}
+
+
+async def test_what_was_under_way_when_its_gateway_vanished_waits_in_doubt(ledger: Ledger) -> None:
+    await ledger.run(_come_back, State.RETRYING, State.BUSY)
+    (first,) = await _claim(ledger)
+    assert first.id == "1"
+    assert (await _row(ledger, "2"))[:2] == (State.IN_DOUBT, 1)
+    steps = await ledger.run(lambda connection: connection.execute(select(transition)).all())
+    assert [(step.delivery_id, step.happening) for step in steps] == [("2", Happening.LEASE_LOST)]
+
+
+async def test_what_follows_a_notice_that_another_has_locked_is_neither_sent_nor_left_waiting(
+    postgres_url: str,
+) -> None:
+    """It may be settling, and whoever settles it would not see that something waits."""
+    other = await asyncpg.connect(postgres_url)
+    async with aclosing(Ledger(postgres_url)) as ledger, asyncio.timeout(10):
+        await ledger.run(_come_back, State.RETRYING, State.RETRYING)
+        async with other.transaction():
+            await other.execute("SELECT FROM delivery WHERE id = '1' FOR UPDATE")
+            assert await ledger.run(queue.claim_and_look, {LANE: 10}, "a", NOW, LEASE) == ([], [LANE])
+        assert [one.id for one in await _claim(ledger)] == ["1"]
+    await other.close()
