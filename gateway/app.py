@@ -29,9 +29,9 @@ from gateway.key_files import look_at_files, of_creditors
 from gateway.keys import Keys, read_keys
 from gateway.ledger import register as register_rows
 from gateway.ledger.durability import durability
-from gateway.ledger.engine import Contention, Ledger, LedgerAway
+from gateway.ledger.engine import SILENT_AT_MOST, Contention, Ledger, LedgerAway
 from gateway.ledger.opening import open_ledger
-from gateway.ledger.upgrade import upgrade
+from gateway.ledger.upgrade import is_current, upgrade
 from gateway.links import Links
 from gateway.log import logger
 from gateway.meters import Meters
@@ -112,7 +112,7 @@ class Gateway:
         self.clock = clock or Clock()
         keys = read_keys(config.ledger.key)
         tempo = config.tempo
-        self.ledger = open_ledger(config.ledger)
+        self.ledger = open_ledger(config.ledger, silent_at_most=SILENT_AT_MOST)
         self.meters = Meters()
         attempts = Attempts(self.meters)
         self.sealer = Sealer(keys)
@@ -218,7 +218,7 @@ class Gateway:
         """It looks at the stages; none of them knows it."""
         consumer, links = self.consumer, self.links
         return Watch(
-            open_ledger(self.config.ledger, reading=True),
+            open_ledger(self.config.ledger, reading=True, silent_at_most=SILENT_AT_MOST),
             self.ledger,
             self.clock,
             Sources(
@@ -238,12 +238,21 @@ class Gateway:
         """Bring the ledger to the current schema and put the register in force; raises LedgerAway, Contention, and
         TablesRefused also where the ledger may lose what it committed or others can read a creditor's key file."""
         _refuse_unsafe(await self.ledger.run(durability))
-        await self.ledger.run(upgrade)
+        if not await self.ledger.run(is_current):
+            await self._upgrade()
         if self.config.register is not None and await self.ledger.run(register_rows.revision) == 0:
             filed = read_register(Path(self.config.register.file))
             _refuse_unsafe(look_at_files(of_creditors(filed)))
             await apply_register(self.ledger, self.clock, filed)
         await self._load_register(_refuse_unsafe)
+
+    async def _upgrade(self) -> None:
+        """It takes the time it needs."""
+        ledger = open_ledger(self.config.ledger)
+        try:
+            await ledger.run(upgrade)
+        finally:
+            await ledger.aclose()
 
     async def run(self) -> None:
         """Until `stop`; then everything in flight is finished or given back first. Whatever it ends of, connections are

@@ -16,6 +16,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import asyncpg
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolIsFull
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 P = ParamSpec("P")
@@ -23,6 +24,12 @@ T = TypeVar("T")
 
 POOL_SIZE = 7
 """One of them listens, where several gateways may share the ledger."""
+POOL_WAIT = 30.0
+"""Seconds that a transaction waits for a connection that is free."""
+SILENT_AT_MOST = 60.0
+"""Seconds that a gateway waits for PostgreSQL to answer one statement, a COMMIT included: far more than any of its own
+takes, with the waits for locks. A path that went dark would else be noticed by TCP alone, after a quarter of an hour. A
+COMMIT that is not answered in time is one whose answer was lost."""
 IDLE_IN_TRANSACTION_SECONDS = 5
 """A gateway that is stopped in the middle of a transaction holds its locks no longer than this (PostgreSQL)."""
 READING_POOL_SIZE = 2
@@ -40,8 +47,10 @@ class Contention(Exception):
     """Two transactions met (deadlock, serialisation, a unique key taken meanwhile): try this one again."""
 
 
-_AWAY_CLASSES = ("08", "53", "57P", "57014", "58")
+_AWAY_CLASSES = ("08", "25", "28", "3D", "53", "57P", "57014", "58", "XX")
+"""SQLSTATE: what is wrong with the line, the login or the server, which may be a standby that only reads (25006)."""
 _CONTENTION = ("40001", "40P01", "23505")
+_OF_THE_VALUES = ("22", "23", "54")
 _SQLITE_CONTENTION = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE)
 
 
@@ -61,7 +70,17 @@ def translated(why: DBAPIError) -> Exception:
     return why
 
 
-def _unreachable(why: OSError | TimeoutError) -> LedgerAway:
+def is_of_the_values(why: Exception) -> bool:
+    """Whether it is what was to be written that no ledger takes, on whatever day: a value, a size, a broken rule."""
+    if not isinstance(why, DBAPIError):
+        return False
+    if isinstance(why.orig, sqlite3.Error):
+        return isinstance(why.orig, sqlite3.DataError | sqlite3.IntegrityError)
+    state = str(getattr(why.orig, "sqlstate", None) or "")
+    return state.startswith(_OF_THE_VALUES) or isinstance(getattr(why.orig, "__cause__", None), asyncpg.DataError)
+
+
+def _unreachable(why: OSError | TimeoutError | PoolIsFull) -> LedgerAway:
     """Where it is TLS that fails, it is the setting that is named."""
     if isinstance(why, ssl.SSLCertVerificationError):
         return LedgerAway(f"[ledger] ca: het certificaat van de server is niet te vertrouwen: {why.verify_message}")
@@ -76,10 +95,18 @@ class Ledger:
     """Runs transactions. `url`: `sqlite:///…` or `postgresql://…` (also with a driver named).
 
     `reading`: it only looks, over connections of its own, and holds up nobody who writes. `tls`: PostgreSQL is spoken
-    to over this and in no other way; None: as the driver finds best, which is for this machine only.
+    to over this and in no other way; None: as the driver finds best, which is for this machine only. `silent_at_most`:
+    seconds after which a PostgreSQL that does not answer is away; None: a statement takes the time it needs.
     """
 
-    def __init__(self, url: str, *, reading: bool = False, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        reading: bool = False,
+        tls: ssl.SSLContext | None = None,
+        silent_at_most: float | None = None,
+    ) -> None:
         self.failures = 0
         """How often it was away."""
         parsed = make_url(url)
@@ -99,9 +126,14 @@ class Ledger:
                 self.sync_url,
                 pool_size=READING_POOL_SIZE if reading else POOL_SIZE,
                 max_overflow=0,
+                pool_timeout=POOL_WAIT,
                 pool_use_lifo=True,
                 pool_pre_ping=False,
-                connect_args={**(_postgresql_only_looks() if reading else _POSTGRESQL_WORKS), **_over(tls)},
+                connect_args={
+                    **_bounded(silent_at_most),
+                    **(_postgresql_only_looks() if reading else _POSTGRESQL_WORKS),
+                    **_over(tls),
+                },
             )
 
     async def run(
@@ -116,7 +148,7 @@ class Ledger:
             return await loop.run_in_executor(self._thread, lambda: self.run_now(transaction, *args, **kwargs))
         except DBAPIError as why:
             raise self._noted(translated(why)) from why
-        except (OSError, TimeoutError) as why:
+        except (OSError, TimeoutError, PoolIsFull) as why:
             raise self._noted(_unreachable(why)) from why
 
     def _noted(self, why: Exception) -> Exception:
@@ -150,7 +182,7 @@ class Ledger:
                     await connection.invalidate()
         except DBAPIError as why:
             raise translated(why) from why
-        except (OSError, TimeoutError) as why:
+        except (OSError, TimeoutError, PoolIsFull) as why:
             raise _unreachable(why) from why
         except (asyncpg.InterfaceError, asyncpg.PostgresError) as why:
             raise LedgerAway(type(why).__name__) from why
@@ -168,6 +200,12 @@ class Ledger:
 
 _SESSION = {"idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS}s"}
 _POSTGRESQL_WORKS: Mapping[str, object] = {"server_settings": _SESSION}
+
+
+def _bounded(silent_at_most: float | None) -> dict[str, object]:
+    """Seconds to connect in, and for each statement, a COMMIT too; it is as long before the driver gives up calling the
+    statement off, and breaks the connection."""
+    return {} if silent_at_most is None else {"timeout": silent_at_most, "command_timeout": silent_at_most}
 
 
 def _over(tls: ssl.SSLContext | None) -> dict[str, object]:

@@ -7,9 +7,9 @@ from gateway.contract import SecretMissing, SettingsRefused, client_ssl
 from gateway.ledger.engine import Ledger
 
 
-def open_ledger(settings: LedgerSettings, *, reading: bool = False) -> Ledger:
-    """`reading` as of Ledger. Connects to nothing yet. Raises SettingsRefused, SecretMissing."""
-    return Ledger(settings.url, reading=reading, tls=_tls(settings.ca))
+def open_ledger(settings: LedgerSettings, *, reading: bool = False, silent_at_most: float | None = None) -> Ledger:
+    """`reading` and `silent_at_most` as of Ledger. Connects to nothing yet. Raises SettingsRefused, SecretMissing."""
+    return Ledger(settings.url, reading=reading, tls=_tls(settings.ca), silent_at_most=silent_at_most)
 
 
 def _tls(ca: str | None) -> ssl.SSLContext | None:

@@ -169,13 +169,16 @@ class Desk:
 
 @asynccontextmanager
 async def open_desk(
-    ledger_url: str, clock: StandingClock | None = None, creditors: Sequence[Creditor] = CREDITORS
+    ledger_url: str,
+    clock: StandingClock | None = None,
+    creditors: Sequence[Creditor] = CREDITORS,
+    silent_at_most: float | None = None,
 ) -> AsyncIterator[Desk]:
     clock = clock or StandingClock()
     keys = Keys(os.urandom(32))
     sealer = Sealer(keys)
     events = Events("00000099000000001000", sealer)
-    ledger = Ledger(ledger_url)
+    ledger = Ledger(ledger_url, silent_at_most=silent_at_most)
     await ledger.run(upgrade)
     links = Links({})
     await links.load(creditors, [])

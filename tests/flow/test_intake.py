@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from gateway.core.lifecycle import State
+from gateway.core.view import make_view
 from gateway.intake import Accepted, Duplicate, Quarantined, Refused
+from gateway.ledger.engine import LedgerAway
 from tests.flow.desk import OTHER, Desk, notice, open_desk, progress
 
 QUARTER = 900 * 1_000_000
@@ -169,6 +172,51 @@ async def test_a_creditor_by_a_name_of_no_register_is_unknown_and_the_others_go(
 async def test_one_bad_message_in_a_batch_does_not_hold_the_others(desk: Desk) -> None:
     verdicts = await desk.send(notice("SHV-1"), _changed("versie", 0), notice("SHV-2"))
     assert [type(verdict) for verdict in verdicts] == [Accepted, Refused, Accepted]
+
+
+async def test_a_message_that_brings_out_a_bug_of_ours_is_refused_and_holds_no_other(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(message: Any, *about: Any, **more: Any) -> Any:
+        if message.dossier == "SHV-2":
+            raise ValueError
+        return make_view(message, *about, **more)
+
+    monkeypatch.setattr("gateway.planning.make_view", stumble)
+    verdicts = await desk.send(*(notice(f"SHV-{number}") for number in range(1, 4)))
+    assert [type(verdict) for verdict in verdicts] == [Accepted, Refused, Accepted]
+    assert [kept.kind for kept in await desk.refusals()] == ["geweigerd"]
+
+
+async def test_a_message_that_the_ledger_can_never_take_is_refused_and_holds_no_other(postgres_url: str) -> None:
+    async with open_desk(postgres_url) as desk:
+        rule = "ALTER TABLE dossier ADD CONSTRAINT proef CHECK (kenmerk <> 'SHV-2')"
+        await desk.ledger.run(lambda connection: connection.execute(text(rule)))
+        verdicts = await desk.send(*(notice(f"SHV-{number}") for number in range(1, 4)))
+        assert [type(verdict) for verdict in verdicts] == [Accepted, Refused, Accepted]
+        assert [kept.kind for kept in await desk.refusals()] == ["geweigerd"]
+        await desk.ledger.run(lambda connection: connection.execute(text("ALTER TABLE dossier DROP CONSTRAINT proef")))
+
+
+ONLY_READS = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
+READS_AND_WRITES = "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        pytest.param(ONLY_READS, READS_AND_WRITES, id="a standby"),
+        pytest.param("ALTER TABLE payload RENAME TO elsewhere", "ALTER TABLE elsewhere RENAME TO payload", id="schema"),
+    ],
+)
+async def test_a_fault_of_the_ledger_refuses_no_valid_message(postgres_url: str, wrong: str, right: str) -> None:
+    async with open_desk(postgres_url) as desk:
+        await desk.ledger.run(lambda connection: connection.execute(text(wrong)))
+        with pytest.raises(LedgerAway):
+            await desk.send(notice("SHV-1"), notice("SHV-2"))
+        await desk.ledger.run(lambda connection: connection.execute(text(right)))
+        assert await desk.refusals() == []
+        assert [type(verdict) for verdict in await desk.send(notice("SHV-1"), notice("SHV-2"))] == [Accepted] * 2
 
 
 @pytest.mark.parametrize("user", [None, "vreemde"])
