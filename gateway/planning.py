@@ -262,7 +262,9 @@ class Planner:
         for one in ended:
             about = {"versie": one.versie, "schuldeiser": one.creditor, "bezorging": one.id}
             self._book.tell("bezorging-ingetrokken", message, dossier, **about)
-        if not message.creditors:
+        if message.creditors:
+            self.writes.withdrawn_for += [(dossier.id, name, dossier.versie) for name in sorted(concerned)]
+        else:
             dossier.withdrawn_at = self._now
             self.writes.withdrawn_dossiers.append(dossier.id)
 

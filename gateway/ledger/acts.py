@@ -19,6 +19,7 @@ from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.queue import Lane, release_next
 from gateway.ledger.schema import delivery, dossier, operator_act, operator_act_item, outbox, transition
 from gateway.ledger.tasks import Task, add_tasks, close_tasks
+from gateway.ledger.withdrawn import withdrawn
 
 Row = dict[str, object]
 
@@ -174,7 +175,6 @@ _CANDIDATE = (
         delivery.c.waits_for,
         delivery.c.decision,
         delivery.c.fence,
-        dossier.c.withdrawn_at,
     )
     .join(dossier, dossier.c.id == delivery.c.dossier_id)
     .order_by(delivery.c.id)
@@ -201,8 +201,8 @@ def _happened(since: int, until: int) -> ColumnElement[bool]:
 
 def _candidates(connection: Connection, query: Select[Any]) -> list[Candidate]:
     rows = connection.execute(query).all()
-    withdrawals = _latest(connection, {row.dossier_id for row in rows}, "intrekking")
-    notices = _latest(connection, {row.dossier_id for row in rows}, "kennisgeving")
+    dossiers = {row.dossier_id for row in rows}
+    gone, notices = withdrawn(connection, dossiers), _newest_notices(connection, dossiers)
     return [
         Candidate(
             id=row.id,
@@ -217,7 +217,7 @@ def _candidates(connection: Connection, query: Select[Any]) -> list[Candidate]:
             stands=State(row.stands) if row.stands else None,
             is_planned=row.next_action_at is not None or row.waits_for is not None,
             decision=row.decision,
-            is_withdrawn=row.withdrawn_at is not None or withdrawals.get(_key(row), 0) > row.versie,
+            is_withdrawn=gone.has(row),
             newest_notice=notices.get(_key(row), 0),
             fence=row.fence,
         )
@@ -225,12 +225,12 @@ def _candidates(connection: Connection, query: Select[Any]) -> list[Candidate]:
     ]
 
 
-def _latest(connection: Connection, dossiers: Collection[str], soort: str) -> Mapping[tuple[str, ...], int]:
-    """The highest version of this soort that each addressee has."""
+def _newest_notices(connection: Connection, dossiers: Collection[str]) -> Mapping[tuple[str, ...], int]:
+    """The highest version of a kennisgeving that each addressee has."""
     told = [str(state) for state in TOLD]
     rows = connection.execute(
         select(delivery.c.dossier_id, delivery.c.creditor, delivery.c.agent_for, func.max(delivery.c.versie).label("n"))
-        .where(among(delivery.c.dossier_id, dossiers), delivery.c.soort == soort)
+        .where(among(delivery.c.dossier_id, dossiers), delivery.c.soort == "kennisgeving")
         .where(func.coalesce(delivery.c.stands, delivery.c.state).in_(told))
         .group_by(delivery.c.dossier_id, delivery.c.creditor, delivery.c.agent_for)
     )

@@ -16,6 +16,7 @@ from gateway.ledger.outbox import Event, add_events
 from gateway.ledger.queue import Lane, release_next
 from gateway.ledger.schema import answer_page, attempt, callback, delivery, dossier, evidence, transition
 from gateway.ledger.tasks import Task, add_tasks
+from gateway.ledger.withdrawn import withdrawn
 
 
 class Subject(Struct, frozen=True):
@@ -58,9 +59,9 @@ class Record(Struct, frozen=True):
     tasks: tuple[Task, ...] = ()
 
 
-def _subject(row: Any) -> Subject:
-    fields = {name: getattr(row, name) for name in Subject.__struct_fields__}
-    return Subject(**{**fields, "state": State(row.stands or row.state), "is_withdrawn": bool(row.is_withdrawn)})
+def _subject(row: Any, *, is_withdrawn: bool) -> Subject:
+    read = {name: getattr(row, name) for name in Subject.__struct_fields__ if name != "is_withdrawn"}
+    return Subject(**read | {"state": State(row.stands or row.state), "is_withdrawn": is_withdrawn})
 
 
 class Callback(Struct, frozen=True):
@@ -100,7 +101,7 @@ def record(
     if row is None:
         return "not_yours", []
     known = connection.execute(_KNOWN, {"delivery_id": delivery_id, "source": source}).first()
-    subject = _subject(row)
+    subject = _subject(row, is_withdrawn=withdrawn(connection, [row.dossier_id]).has(row))
     verdict = judge(subject)
     if verdict is None:
         return "not_yours", []
@@ -116,21 +117,8 @@ def record(
     return "recorded", lanes
 
 
-_WITHDRAWAL = delivery.alias("withdrawal")
-_IS_WITHDRAWN = (
-    select(_WITHDRAWAL.c.id)
-    .where(
-        _WITHDRAWAL.c.dossier_id == delivery.c.dossier_id,
-        _WITHDRAWAL.c.creditor == delivery.c.creditor,
-        func.coalesce(_WITHDRAWAL.c.agent_for, "") == func.coalesce(delivery.c.agent_for, ""),
-        _WITHDRAWAL.c.soort == "intrekking",
-        _WITHDRAWAL.c.versie > delivery.c.versie,
-    )
-    .correlate(delivery)
-    .exists()
-)
 _SUBJECT = (
-    select(delivery, dossier.c.key, dossier.c.gemeente, dossier.c.kenmerk, _IS_WITHDRAWN.label("is_withdrawn"))
+    select(delivery, dossier.c.key, dossier.c.gemeente, dossier.c.kenmerk)
     .join(dossier, dossier.c.id == delivery.c.dossier_id)
     .where(delivery.c.id == bindparam("delivery_id"))
     .with_for_update(of=delivery)

@@ -20,6 +20,7 @@ from gateway.ledger.pause_requests import Handled, Key, Requests, handle, known_
 from gateway.ledger.pause_requests import identities as request_identities
 from gateway.ledger.schema import delivery, dossier, message, pause_request, payload, refusal, transition
 from gateway.ledger.tasks import Task, add_tasks
+from gateway.ledger.withdrawn import Named, put_withdrawn
 
 T = TypeVar("T")
 Row = dict[str, object]
@@ -93,6 +94,8 @@ class Writes(Struct):
     unrepeated: list[str] = field(default_factory=list)
     """ids of deliveries that are sent again no more, because of a withdrawal"""
     withdrawn_dossiers: list[str] = field(default_factory=list)
+    withdrawn_for: list[Named] = field(default_factory=list)
+    """Of a withdrawal that names creditors"""
     nudges: list[str] = field(default_factory=list)
     """ids of dossiers whose agenda must be looked at"""
     at: int = 0
@@ -246,6 +249,7 @@ def _withdraw(connection: Connection, writes: Writes) -> None:
     if writes.withdrawn_dossiers:
         withdrawn = [{"id": id_, "withdrawn_at": writes.at} for id_ in writes.withdrawn_dossiers]
         update_rows(connection, dossier, ("id",), withdrawn)
+    put_withdrawn(connection, writes.withdrawn_for, writes.at)
 
 
 def next_hold(connection: Connection) -> int | None:

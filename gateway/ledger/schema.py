@@ -4,7 +4,7 @@ dossier ─┬─ message ── delivery ─┬─ attempt        intent before
          │                       ├─ transition     every change of state, with its cause
          │                       ├─ evidence       what the creditor told us: answers, receipts, bounces
          │                       └─ answer_page    hash of the token in a mail
-         ├─ milestone                              what the clock has caused, once
+         ├─ milestone                              what the clock has caused, once; for whom it was withdrawn
          ├─ nudge                                  something changed: look at the dossier's agenda
          └─ payload                                sealed: messages, views, renditions; erased on its own
 outbox   events to the sender, numbered for the feed     task, task_step  what a person must look at, and did

@@ -181,6 +181,24 @@ async def test_a_withdrawal_ends_a_repeat_and_nothing_withdrawn_is_repeated(
         assert shown["niet_herhaald"] == [{"reden": "dossier ingetrokken", "bezorgingen": [row.id]}]
 
 
+async def test_while_a_creditor_is_still_to_hear_of_its_withdrawal_it_does_not_get_the_notice_again(
+    ledger_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with quick(tmp_path, ledger_url, neighbour("energie"), neighbour("zorg")) as town:
+        window, clerk = town.webhooks["energie"], Clerk(town, capsys)
+        await town.send(notice("SHV-1", 1, "energie", "zorg"))
+        await town.reach("afgeleverd")
+        kept = (await town.delivery("energie")).id
+        async with window.answers_with(503):
+            await town.send(withdrawal(2, "energie"))
+            await town.try_out("energie", 2)
+            shown = await clerk.repeats("--schuldeiser", "energie", "--sinds", LONG_AGO)
+        assert shown["herhaald"] == []
+        assert {"reden": "dossier ingetrokken", "bezorgingen": [kept]} in shown["niet_herhaald"]
+        await town.hand_over("energie")
+        assert window.deliveries.count(kept) == 1
+
+
 async def test_an_evenings_work_is_spread_over_time(
     ledger_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
