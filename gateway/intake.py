@@ -146,7 +146,7 @@ class Intake:
         except Contention:
             log.debug("batch_contended", aantal=len(read))
         except Exception as why:
-            log.exception("batch_not_processed", aantal=len(read), fout=type(why).__name__)
+            log.exception("batch_not_processed", aantal=len(read), fout=type(why.__cause__ or why).__name__)
         return [await self._commit_alone(one) for one in read]
 
     async def end_wait(self, gemeente: str, kenmerk: str) -> None:
@@ -274,7 +274,7 @@ class Intake:
             except LedgerAway:
                 raise
             except Exception as why:
-                log.exception("message_not_processed", fout=type(why).__name__)
+                log.exception("message_not_processed", fout=type(why.__cause__ or why).__name__)
                 if not (isinstance(why, _NotPlanned) or is_of_the_values(why)):
                     raise LedgerAway(type(why).__name__) from why
                 refusal = one if isinstance(one, Refusal) else one.refused((_BROKEN,))

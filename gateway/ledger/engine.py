@@ -8,16 +8,16 @@ asked to trade durability for speed.
 import asyncio
 import sqlite3
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import asyncpg
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolIsFull
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,9 +27,9 @@ POOL_SIZE = 7
 POOL_WAIT = 30.0
 """Seconds that a transaction waits for a connection that is free."""
 SILENT_AT_MOST = 60.0
-"""Seconds that a gateway waits for PostgreSQL to answer one statement, a COMMIT included. Far more than any of its own
-takes, the waits for locks among them; a path that went dark would else be noticed by TCP alone, after a quarter of an
-hour."""
+"""Seconds that a gateway waits for PostgreSQL to answer one statement, a COMMIT included: far more than any of its own
+takes, with the waits for locks. A path that went dark would else be noticed by TCP alone, after a quarter of an hour. A
+COMMIT that is not answered in time is one whose answer was lost."""
 IDLE_IN_TRANSACTION_SECONDS = 5
 """A gateway that is stopped in the middle of a transaction holds its locks no longer than this (PostgreSQL)."""
 READING_POOL_SIZE = 2
@@ -115,7 +115,6 @@ class Ledger:
         self._sync: Engine | None = None
         self._async: AsyncEngine | None = None
         self._thread = ThreadPoolExecutor(1, "grootboek")
-        self._silent_at_most = silent_at_most
         if self.embedded:
             self._sync = create_engine(
                 self.sync_url, connect_args={"check_same_thread": False, "timeout": LOCK_TIMEOUT_SECONDS}
@@ -136,7 +135,6 @@ class Ledger:
                     **_over(tls),
                 },
             )
-            event.listen(self._async.sync_engine, "before_cursor_execute", _wait_anew)
 
     async def run(
         self, transaction: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
@@ -144,10 +142,8 @@ class Ledger:
         """Run one transaction and commit it. Raises LedgerAway, Contention; whatever it raises is rolled back."""
         try:
             if self._async is not None:
-                async with self._async.connect() as connection:
-                    with _cut_off(await _driver_of(connection), connection.info, self._silent_at_most):
-                        async with connection.begin():
-                            return await connection.run_sync(transaction, *args, **kwargs)
+                async with self._async.begin() as connection:
+                    return await connection.run_sync(transaction, *args, **kwargs)
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._thread, lambda: self.run_now(transaction, *args, **kwargs))
         except DBAPIError as why:
@@ -177,11 +173,10 @@ class Ledger:
         ended = asyncio.Event()
         try:
             async with self._async.connect() as connection:
-                raw = await _driver_of(connection)
+                raw: Any = (await connection.get_raw_connection()).driver_connection
                 try:
                     raw.add_termination_listener(lambda _: ended.set())
-                    with _cut_off(raw, connection.info, self._silent_at_most):
-                        await raw.add_listener(channel, lambda *said: hear(said[-1]))
+                    await raw.add_listener(channel, lambda *said: hear(said[-1]))
                     yield ended
                 finally:
                     await connection.invalidate()
@@ -207,48 +202,9 @@ _SESSION = {"idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECOND
 _POSTGRESQL_WORKS: Mapping[str, object] = {"server_settings": _SESSION}
 
 
-class _Patience:
-    """Cuts off a connection on which nothing was answered for so many seconds since the latest statement."""
-
-    def __init__(self, raw: Any, seconds: float) -> None:
-        self._raw = raw
-        self._seconds = seconds
-        self.anew()
-
-    def anew(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._raw.terminate)
-
-    def end(self) -> None:
-        self._timer.cancel()
-
-
-@contextmanager
-def _cut_off(raw: Any, info: dict[Any, Any], silent_at_most: float | None) -> Iterator[None]:
-    """A connection that falls silent meanwhile is broken off, so that whatever waits for it, a COMMIT too, ends as on
-    any broken line. The driver's own way asks the server to cancel first, and waits for that without end."""
-    if silent_at_most is None:
-        yield
-        return
-    info[_Patience] = _Patience(raw, silent_at_most)
-    try:
-        yield
-    finally:
-        info.pop(_Patience).end()
-
-
-def _wait_anew(connection: Connection, *_statement: object) -> None:
-    patience = connection.info.get(_Patience)
-    if patience is not None:
-        patience.end()
-        patience.anew()
-
-
-async def _driver_of(connection: AsyncConnection) -> Any:
-    return (await connection.get_raw_connection()).driver_connection
-
-
 def _bounded(silent_at_most: float | None) -> dict[str, object]:
-    """Seconds to connect in, and for what is asked in connecting."""
+    """Seconds to connect in, and for each statement, a COMMIT too; it is as long before the driver gives up calling the
+    statement off, and breaks the connection."""
     return {} if silent_at_most is None else {"timeout": silent_at_most, "command_timeout": silent_at_most}
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import make_url
 
 from gateway import amqp, app, watch
 from gateway.attempts import Attempts
@@ -29,8 +30,9 @@ from gateway.core.outcome import Evidence, Transient
 from gateway.core.spread import spread
 from gateway.dispatch.settling import Settling
 from gateway.dispatch.tenure import Tenure
-from gateway.ledger import lanes
-from gateway.ledger.engine import Ledger
+from gateway.intake import Accepted
+from gateway.ledger import engine, lanes, schema
+from gateway.ledger.engine import Ledger, LedgerAway
 from gateway.log import configure
 from gateway.meters import Meters
 from gateway.outbox import Outbox
@@ -38,9 +40,10 @@ from gateway.pki import Authority, make_dev_pki
 from gateway.spool import Spool
 from gateway.watch import Sources, Watch
 from tests.conftest import Broker
+from tests.faults.proxy import Proxy
 from tests.flow.desk import Desk, StandingClock, notice, open_desk
 from tests.flow.relay import Relay
-from tests.flow.running import Town, neighbour, running
+from tests.flow.running import Event, Town, neighbour, running
 from tests.test_in_hand import ready
 
 SECOND = 1_000_000
@@ -223,6 +226,37 @@ async def test_a_ledger_that_keeps_silent_holds_up_nobody_who_asks(postgres_url:
         assert {(status, *document["redenen"]) for status, document in asked} == {(503, "het grootboek antwoordt niet")}
         relay.speak()
         await becomes(town, 200)
+
+
+async def test_a_path_to_the_ledger_that_went_dark_ends_no_stage_refuses_no_notice_and_is_left_for_another(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was sent meanwhile never arrives, so that whoever waits for an answer on such a connection waits in vain."""
+    monkeypatch.setattr("gateway.app.SILENT_AT_MOST", 1.0)
+    monkeypatch.setattr(engine, "POOL_WAIT", 0.5)
+    place = make_url(postgres_url)
+    assert place.port
+    async with Proxy(place.port) as proxy:
+        url = place.set(port=proxy.port).render_as_string(hide_password=False)
+        async with running(tmp_path, url, [neighbour("energie")]) as town:
+            await town.send(notice("SHV-1", 1, "energie"))
+            await town.reach("afgeleverd")
+            async with proxy.spoiled(deaf=True):
+                for _ in range(3):
+                    with pytest.raises(LedgerAway):
+                        await town.send(notice("SHV-2", 1, "energie"))
+            await town.until(lambda: _accepts(town, notice("SHV-2", 1, "energie")))
+            await becomes(town, 200)
+            assert len(await town.reach("afgeleverd")) == 2
+            assert await town.rows(schema.refusal) == []
+
+
+async def _accepts(town: Town, event: Event) -> bool:
+    try:
+        (verdict,) = await town.send(event)
+    except LedgerAway:
+        return False
+    return isinstance(verdict, Accepted)
 
 
 async def test_without_its_broker_it_is_not_ready_and_is_again_when_it_is_back(

@@ -114,6 +114,13 @@ async def test_who_wants_to_listen_on_a_silent_line_is_told(ledger: Ledger, prox
                 pass
 
 
+async def test_a_server_that_lets_nobody_in_is_a_ledger_that_is_away(url: str) -> None:
+    ledger = Ledger(make_url(url).set(database="elsewhere").render_as_string(hide_password=False))
+    with pytest.raises(LedgerAway):
+        await ledger.run(one)
+    await ledger.aclose()
+
+
 @pytest.mark.parametrize(("weather", "committed"), [("deaf", 0), ("mute", 1)])
 async def test_a_commit_without_an_answer_is_one_of_which_nobody_knows(
     ledger: Ledger, proxy: Proxy, weather: str, committed: int
