@@ -236,10 +236,11 @@ class _Notices:
         return any((row.stands or row.state) in enough for row in self._of(of))
 
     def is_early(self, of: Any) -> bool:
-        """Its creditor was told nothing yet, and is to be told still."""
+        """Its creditor was told nothing yet, and a kennisgeving that waits for nothing is on its way to it."""
         if of.soort in ("kennisgeving", "intrekking") or self.told(of):
             return False
-        return any(row.versie <= of.versie and row.state in IN_PROGRESS for row in self._of(of))
+        under_way = (row for row in self._of(of) if row.state in IN_PROGRESS and row.waits_for is None)
+        return any(row.versie <= of.versie for row in under_way)
 
     def _on_channel(self, of: Any) -> Iterable[Any]:
         return (row for row in self._of(of) if row.channel == of.channel)
@@ -265,6 +266,7 @@ def _notices(connection: Connection, dossiers: Collection[str]) -> _Notices:
                 delivery.c.reference,
                 delivery.c.state,
                 delivery.c.stands,
+                delivery.c.waits_for,
             )
             .where(among(delivery.c.dossier_id, dossiers), delivery.c.soort == "kennisgeving")
             .order_by(delivery.c.versie.desc())

@@ -1,7 +1,7 @@
 """What was let go, and must wait again: its kennisgeving came back and is on its way by the next channel."""
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -24,11 +24,17 @@ def wait_again(connection: Connection, early: Collection[Any], now: int) -> set[
     Who vanished during an attempt on one of them has lost it.
     """
     ahead = _still_on_their_way(connection, {row.dossier_id for row in early})
+    links = {one.id: one.waits_for for of_one in ahead.values() for one in of_one}
     changes = []
     for row in early:
-        before = [one for one in ahead[row.dossier_id] if (one.versie, one.id) < (row.versie, row.id)]
+        before = [
+            one
+            for one in ahead[row.dossier_id]
+            if (one.versie, one.id) < (row.versie, row.id) and not _leads_to(links, one.id, row.id)
+        ]
         waits_for = predecessor((row.creditor, row.agent_for), before, now)
         if waits_for is not None:
+            links[row.id] = waits_for
             is_lost = row.before == State.BUSY
             changes.append(
                 {
@@ -41,6 +47,14 @@ def wait_again(connection: Connection, early: Collection[Any], now: int) -> set[
             )
     update_rows(connection, delivery, ("id",), changes)
     return {str(change["id"]) for change in changes}
+
+
+def _leads_to(links: Mapping[str, str | None], start: str, goal: str) -> bool:
+    """A version that came late waits for newer ones, which must not wait for it then."""
+    at: str | None = start
+    while at is not None and at != goal:
+        at = links.get(at)
+    return at == goal
 
 
 def _still_on_their_way(connection: Connection, dossiers: set[str]) -> dict[str, list[Delivery]]:

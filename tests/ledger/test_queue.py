@@ -379,20 +379,38 @@ async def test_what_follows_a_notice_that_came_back_goes_after_it_and_in_order(l
         await _settle(ledger, claimed)
 
 
-async def _change_notice(ledger: Ledger, **values: object) -> None:
-    await ledger.run(lambda connection: connection.execute(update(delivery).where(delivery.c.id == "1").values(values)))
+async def _change(ledger: Ledger, id_: str, **values: object) -> None:
+    await ledger.run(lambda connection: connection.execute(update(delivery).where(delivery.c.id == id_).values(values)))
+
+
+async def test_what_came_late_and_waits_for_a_newer_one_is_not_waited_for_by_it(ledger: Ledger) -> None:
+    await ledger.run(_come_back, State.RETRYING, State.QUEUED, State.RETRYING)
+    await _change(ledger, "2", waits_for="3")
+    for expected in ("1", "3", "2"):
+        (claimed,) = await _claim(ledger, now=NOW + 2)
+        assert (claimed.id, claimed.notice_failed) == (expected, False)
+        await _freeze(ledger, claimed)
+        await _settle(ledger, claimed)
+
+
+async def test_a_notice_that_waits_for_what_follows_a_failed_one_is_not_waited_for(ledger: Ledger) -> None:
+    await ledger.run(_come_back, State.FAILED, State.QUEUED, State.RETRYING)
+    await _change(ledger, "1", next_action_at=None)
+    await _change(ledger, "2", soort="kennisgeving", waits_for="3")
+    (claimed,) = await _claim(ledger)
+    assert (claimed.id, claimed.notice_failed) == ("3", True)
 
 
 async def test_what_follows_a_notice_that_failed_for_good_does_not_wait(ledger: Ledger) -> None:
     await ledger.run(_come_back, State.FAILED, State.RETRYING)
-    await _change_notice(ledger, next_action_at=None)
+    await _change(ledger, "1", next_action_at=None)
     (claimed,) = await _claim(ledger)
     assert (claimed.id, claimed.notice_failed) == ("2", True)
 
 
 async def test_a_later_notice_is_not_waited_for(ledger: Ledger) -> None:
     await ledger.run(_come_back, State.RETRYING, State.RETRYING)
-    await _change_notice(ledger, versie=3)
+    await _change(ledger, "1", versie=3)
     assert {one.id: one.notice_failed for one in await _claim(ledger)} == {"1": False, "2": True}
 
 
