@@ -334,10 +334,30 @@ class Conformance:
         await _sent(link, parcel(link, endpoint, draft()))
         await link.aclose()
         await channel.aclose()
-        for _ in range(500):
-            if peer.connections_open > before:
-                await asyncio.sleep(0.01)  # the peer sees the end of a connection a moment later
-        assert peer.connections_open == before
+        assert await _open_again(peer, before) == before
+
+    @pytest.mark.parametrize("after", [0.0, 0.003, 0.01, 0.03])
+    async def test_closing_in_the_middle_of_an_attempt_closes_every_connection(
+        self, channel: Channel, endpoint: Endpoint, peer: Peer, after: float
+    ) -> None:
+        """As when the creditor's entry in the register changes; a link that is closed opens nothing any more."""
+        before = peer.connections_open
+        link = channel.link(endpoint)
+        sent = parcel(link, endpoint, draft())
+        under_way = asyncio.create_task(link.send(sent))
+        await asyncio.sleep(after)
+        await link.aclose()
+        await asyncio.gather(under_way, link.send(sent), return_exceptions=True)
+        await channel.aclose()
+        assert await _open_again(peer, before) == before
+
+
+async def _open_again(peer: Peer, number: int) -> int:
+    """Connections, once there are no more than `number`; the peer sees the end of one a moment later."""
+    for _ in range(500):
+        if peer.connections_open > number:
+            await asyncio.sleep(0.01)
+    return peer.connections_open
 
 
 async def _sent(link: Link, sent: Parcel) -> Outcome:

@@ -283,7 +283,9 @@ class Link(Protocol):
         `open_deliveries`: those that wait for an answer, in turns where there are very many."""
         ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """For good, also under an attempt: nothing is left open, and nothing is opened any more."""
+        ...
 
 
 class Channel(Protocol):

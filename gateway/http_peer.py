@@ -73,6 +73,7 @@ class HttpPeer:
         self._has_certificate = has_certificate
         self._timeout = _timeout(seconds)
         self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
 
     async def ask(
         self,
@@ -83,6 +84,8 @@ class HttpPeer:
         seconds: float | None = None,
     ) -> Reply | NotAnswered:
         """One request, within `seconds` (else those of the peer); redirects are returned, not followed."""
+        if self._is_closed:  # under an attempt that has more than one request
+            return Transient(Evidence(_CUT_OFF))
         session = self._session or self._open()
         timeout = self._timeout if seconds is None else _timeout(seconds)
         try:
@@ -121,6 +124,8 @@ class HttpPeer:
             writer.transport.abort()
 
     async def aclose(self) -> None:
+        """For good: what is asked from now on is not."""
+        self._is_closed = True
         session, self._session = self._session, None
         if session is not None:
             await session.close()

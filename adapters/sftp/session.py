@@ -26,6 +26,7 @@ class Session:
         self._dialling = asyncio.Lock()
         self._connection: asyncssh.SSHClientConnection | None = None
         self._sftp: asyncssh.SFTPClient | None = None
+        self._is_closed = False
 
     async def open(self) -> asyncssh.SFTPClient:
         """Raises OSError, asyncssh.Error."""
@@ -40,6 +41,8 @@ class Session:
             self._abort()
 
     async def aclose(self) -> None:
+        """For good: who dials meanwhile, or asks for a session later, gets none."""
+        self._is_closed = True
         connection, self._connection, self._sftp = self._connection, None, None
         if connection is not None:
             connection.close()
@@ -47,9 +50,16 @@ class Session:
 
     async def _dial(self) -> asyncssh.SFTPClient:
         self._abort()
+        self._go_on_unless_closed()
         sock = await connect_allowed(self._settings.host, self._settings.poort, self._networks)
         self._connection = await asyncssh.connect(sock=sock, options=self._options)
+        self._go_on_unless_closed()
         return await self._connection.start_sftp_client()
+
+    def _go_on_unless_closed(self) -> None:
+        if self._is_closed:
+            self._abort()
+            raise ConnectionAbortedError("de verbinding is gesloten")
 
     def _abort(self) -> None:
         if self._connection is not None:
