@@ -252,7 +252,10 @@ class Gateway:
         await self._load_register(_refuse_unsafe)
 
     async def _upgrade(self) -> None:
-        """It takes the time it needs."""
+        """It takes the time it needs: a PostgreSQL that says nothing meanwhile is not away."""
+        if self.ledger.embedded:
+            await self.ledger.run(upgrade)
+            return
         ledger = open_ledger(self.config.ledger)
         try:
             await ledger.run(upgrade)

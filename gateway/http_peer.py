@@ -97,7 +97,7 @@ class HttpPeer:
             return await self._judged(failure(error), url)
 
     async def _judged(self, outcome: NotAnswered, url: URL) -> NotAnswered:
-        if not self._has_certificate or outcome.evidence.code != _CUT_OFF:
+        if self._is_closed or not self._has_certificate or outcome.evidence.code != _CUT_OFF:
             return outcome
         for _ in range(_HANG_UPS):  # one that is going down hangs up once, and is gone then
             if not await self._hangs_up_on_us(url):

@@ -24,7 +24,7 @@ from gateway.core.validate import Reading, Valid, check, parse, parse_binary
 from gateway.events import Events
 from gateway.keys import Keys
 from gateway.ledger import intake
-from gateway.ledger.engine import Contention, Ledger, LedgerAway, is_of_the_values
+from gateway.ledger.engine import Contention, Ledger, LedgerAway, is_of_the_ledger
 from gateway.ledger.intake import Known, Writes
 from gateway.links import Lane, Links
 from gateway.log import logger
@@ -91,10 +91,6 @@ Read = Checked | CheckedRequest | Refusal
 """A message that was looked at by itself."""
 
 
-class _NotPlanned(Exception):
-    """A message brought out a bug of ours, and would do so again."""
-
-
 class Intake:
     """`accept` is the one way in. The callbacks tell the next stages that there is work; `on_verdicts` is told how many
     of a batch ended how, by (door, verdict)."""
@@ -146,7 +142,7 @@ class Intake:
         except Contention:
             log.debug("batch_contended", aantal=len(read))
         except Exception as why:
-            log.exception("batch_not_processed", aantal=len(read), fout=type(why.__cause__ or why).__name__)
+            log.exception("batch_not_processed", aantal=len(read), fout=type(why).__name__)
         return [await self._commit_alone(one) for one in read]
 
     async def end_wait(self, gemeente: str, kenmerk: str) -> None:
@@ -234,10 +230,7 @@ class Intake:
 
         def plan(known: Known) -> tuple[Writes, tuple[Planner, list[Verdict]]]:
             planner = Planner(self._desk, known, now)
-            try:
-                return planner.writes, (planner, [self._plan(planner, known, one, now) for one in read])
-            except Exception as why:
-                raise _NotPlanned from why
+            return planner.writes, (planner, [self._plan(planner, known, one, now) for one in read])
 
         planner, verdicts = await self._ledger.run(
             intake.accept, identities, dossiers, plan, requests, has_waited=has_waited
@@ -263,8 +256,8 @@ class Intake:
     async def _commit_alone(self, one: Read) -> Verdict:
         """One message, however often other transactions meet it.
 
-        It is refused, and kept as it came, where the fault is in what we make of it: that would be so each time. Any
-        other fault is not the message's, and it is offered again.
+        It is refused, and kept as it came, where the fault is in what it is or in what we make of it: that would be so
+        each time. What else the ledger has against it is not the message's fault, and it is offered again.
         """
         for _ in range(CONTENTION_TRIES):
             try:
@@ -274,8 +267,8 @@ class Intake:
             except LedgerAway:
                 raise
             except Exception as why:
-                log.exception("message_not_processed", fout=type(why.__cause__ or why).__name__)
-                if not (isinstance(why, _NotPlanned) or is_of_the_values(why)):
+                log.exception("message_not_processed", fout=type(why).__name__)
+                if is_of_the_ledger(why):
                     raise LedgerAway(type(why).__name__) from why
                 refusal = one if isinstance(one, Refusal) else one.refused((_BROKEN,))
                 (verdict,) = await self._commit([refusal])

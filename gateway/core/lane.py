@@ -332,7 +332,8 @@ def bounced(standing: Standing, over: str, now: int) -> Decision | None:
     is not (or not only) handed over there: there is stronger evidence, an attempt is under way or to come (of which the
     hand-over then counts as one that came back), or it has left that channel since, and what became of it elsewhere is
     not undone."""
-    if standing.channel != over or standing.state not in (State.DELIVERED, State.CLOSED):
+    is_received = standing.proof >= Proof.RECEIVED
+    if standing.channel != over or is_received or standing.state not in (State.DELIVERED, State.CLOSED):
         return None
     return _come_back(standing, now)
 

@@ -2,11 +2,12 @@
 
 from sqlalchemy import Connection
 
+from gateway.core.lifecycle import OWN_RESULTS, Happening
 from gateway.invariants.finding import Circumstances, Finding, look, quoted
 
 _ALTERED = """
 SELECT delivery_id FROM attempt GROUP BY delivery_id, channel HAVING count(DISTINCT digest) > 1"""
-_RESULT_STEPS = quoted(("overgedragen", "overgedragen_zonder_antwoord", "nieuwe_poging", "twijfel", "opgegeven"))
+_RESULT_STEPS = quoted(OWN_RESULTS | {Happening.BOUNCED, Happening.DIVERTED})
 _TWO_RESULTS = f"""
 SELECT delivery_id FROM transition WHERE happening IN ({_RESULT_STEPS}) AND cause IS NOT NULL
 GROUP BY delivery_id, cause HAVING count(*) > 1

@@ -47,7 +47,7 @@ class Contention(Exception):
     """Two transactions met (deadlock, serialisation, a unique key taken meanwhile): try this one again."""
 
 
-_AWAY_CLASSES = ("08", "25", "28", "3D", "53", "57P", "57014", "58", "XX")
+_AWAY_CLASSES = ("08", "25", "28", "3D", "53", "57P", "57014", "58")
 """SQLSTATE: what is wrong with the line, the login or the server, which may be a standby that only reads (25006)."""
 _CONTENTION = ("40001", "40P01", "23505")
 _OF_THE_VALUES = ("22", "23", "54")
@@ -70,14 +70,15 @@ def translated(why: DBAPIError) -> Exception:
     return why
 
 
-def is_of_the_values(why: Exception) -> bool:
-    """Whether it is what was to be written that no ledger takes, on whatever day: a value, a size, a broken rule."""
+def is_of_the_ledger(why: Exception) -> bool:
+    """Whether another day the ledger may take what was to be written. Else no ledger does, for a value, a size or a
+    broken rule; or it never came to the ledger."""
     if not isinstance(why, DBAPIError):
         return False
     if isinstance(why.orig, sqlite3.Error):
-        return isinstance(why.orig, sqlite3.DataError | sqlite3.IntegrityError)
-    state = str(getattr(why.orig, "sqlstate", None) or "")
-    return state.startswith(_OF_THE_VALUES) or isinstance(getattr(why.orig, "__cause__", None), asyncpg.DataError)
+        return not isinstance(why.orig, sqlite3.DataError | sqlite3.IntegrityError)
+    state, cause = str(getattr(why.orig, "sqlstate", None) or ""), getattr(why.orig, "__cause__", None)
+    return not (state.startswith(_OF_THE_VALUES) or isinstance(cause, asyncpg.DataError))
 
 
 def _unreachable(why: OSError | TimeoutError | PoolIsFull) -> LedgerAway:

@@ -5,7 +5,7 @@ locks several deliveries does so in the order of their ids, or passes by what is
 other.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -64,7 +64,8 @@ class Claimed(Struct, frozen=True):
     notices: tuple[str, ...]
     """Of what follows a kennisgeving: those on the same channel, the newest first."""
     notice_failed: bool
-    """The kennisgeving that comes before this message did not reach the creditor, and is not on its way any more."""
+    """The kennisgeving that comes before this message did not reach the creditor, and this one need not wait for it
+    any more."""
 
     @property
     def lane(self) -> Lane:
@@ -222,7 +223,9 @@ class _Notices:
     """The kennisgevingen of some dossiers: who has one, and what the peer calls it."""
 
     def __init__(self, rows: Iterable[Any]) -> None:
-        self._rows = list(rows)
+        self._rows = defaultdict[tuple[str, str, str | None], list[Any]](list)
+        for row in rows:
+            self._rows[row.dossier_id, row.creditor, row.agent_for].append(row)
 
     def reference(self, of: Any) -> str | None:
         return next((row.reference for row in self._on_channel(of) if row.reference), None)
@@ -245,10 +248,9 @@ class _Notices:
     def _on_channel(self, of: Any) -> Iterable[Any]:
         return (row for row in self._of(of) if row.channel == of.channel)
 
-    def _of(self, of: Any) -> Iterable[Any]:
+    def _of(self, of: Any) -> Sequence[Any]:
         """Those to the same creditor in the same part, for itself or for another."""
-        wanted = (of.dossier_id, of.creditor, of.agent_for)
-        return (row for row in self._rows if (row.dossier_id, row.creditor, row.agent_for) == wanted)
+        return self._rows.get((of.dossier_id, of.creditor, of.agent_for), ())
 
 
 def _notices(connection: Connection, dossiers: Collection[str]) -> _Notices:

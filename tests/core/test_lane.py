@@ -284,6 +284,11 @@ def test_a_bounce_moves_only_what_was_handed_over_and_no_more(state: State) -> N
 
 
 @pytest.mark.parametrize("state", State)
+def test_a_bounce_undoes_no_receipt_that_is_on_record(state: State) -> None:
+    assert bounced(structs.replace(STANDING, state=state, proof=2), STANDING.channel, NOW) is None
+
+
+@pytest.mark.parametrize("state", State)
 def test_a_bounce_about_a_channel_that_was_left_moves_nothing(state: State) -> None:
     assert bounced(structs.replace(STANDING, state=state, proof=1), "email", NOW) is None
 

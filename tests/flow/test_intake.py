@@ -188,6 +188,15 @@ async def test_a_message_that_brings_out_a_bug_of_ours_is_refused_and_holds_no_o
     assert [kept.kind for kept in await desk.refusals()] == ["geweigerd"]
 
 
+async def test_a_message_whose_dossier_cannot_be_read_is_refused_and_holds_no_other(desk: Desk) -> None:
+    await desk.send(notice("SHV-2"))
+    unknown = text("UPDATE delivery SET state = 'van morgen'")
+    await desk.ledger.run(lambda connection: connection.execute(unknown))
+    verdicts = await desk.send(notice("SHV-1"), progress("SHV-2", 2), notice("SHV-3"))
+    assert [type(verdict) for verdict in verdicts] == [Accepted, Refused, Accepted]
+    assert [kept.kind for kept in await desk.refusals()] == ["geweigerd"]
+
+
 async def test_a_message_that_the_ledger_can_never_take_is_refused_and_holds_no_other(postgres_url: str) -> None:
     async with open_desk(postgres_url) as desk:
         rule = "ALTER TABLE dossier ADD CONSTRAINT proef CHECK (kenmerk <> 'SHV-2')"

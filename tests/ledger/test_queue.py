@@ -393,6 +393,22 @@ async def test_what_came_late_and_waits_for_a_newer_one_is_not_waited_for_by_it(
         await _settle(ledger, claimed)
 
 
+async def test_nothing_waits_for_what_may_wait_for_it_by_way_of_what_another_has_in_hand(postgres_url: str) -> None:
+    """4 waits for 3, and late 2 for 4."""
+    other = await asyncpg.connect(postgres_url)
+    async with aclosing(Ledger(postgres_url)) as ledger, asyncio.timeout(10):
+        await ledger.run(_come_back, State.RETRYING, State.QUEUED, State.RETRYING, State.QUEUED)
+        await _change(ledger, "2", waits_for="4")
+        await _change(ledger, "4", waits_for="3")
+        async with other.transaction():
+            await other.execute("SELECT FROM delivery WHERE id = '4' FOR UPDATE")
+            (claimed,) = await _claim(ledger, now=NOW + 2)
+        assert claimed.id == "1"
+        waits = select(delivery.c.waits_for).where(delivery.c.id == "3")
+        assert await ledger.run(lambda connection: connection.execute(waits).scalar_one()) == "1"
+    await other.close()
+
+
 async def test_a_notice_that_waits_for_what_follows_a_failed_one_is_not_waited_for(ledger: Ledger) -> None:
     await ledger.run(_come_back, State.FAILED, State.QUEUED, State.RETRYING)
     await _change(ledger, "1", next_action_at=None)
