@@ -30,6 +30,7 @@ from gateway.core.route import (
 )
 from gateway.core.task import TaskKind
 from gateway.core.view import make_view, view_digest
+from gateway.core.withdrawn import NOBODY, UpTo
 from gateway.ids import uuid7
 from gateway.ledger.intake import DossierRow, Kept, Known
 from gateway.ledger.pause_requests import Handled
@@ -132,7 +133,8 @@ class Planner:
         if known is not None and known.withdrawn_at is not None:
             return _after_withdrawal()
         earlier = tuple(self._known.earlier.get(known.id, ())) if known else ()
-        routing = self._route(message, known, earlier)
+        up_to = self._up_to(message, known)
+        routing = self._route(message, known, earlier, up_to)
         if routing.violations:
             return Planned(violations=routing.violations)
         dossier = self._book.dossier(message.gemeente, message.dossier)
@@ -145,7 +147,7 @@ class Planner:
         self.writes.versions[dossier.id] = dossier.versie
         notice = message if isinstance(message, Notice) else self._book.notices(dossier)[-1]
         lost_by = self._lost_by(kept.received_at if kept else checked.queued_at)
-        work = Work(checked, identifier, dossier, notice, earlier, threads_of(earlier), lost_by)
+        work = Work(checked, identifier, dossier, notice, earlier, threads_of(earlier, up_to), lost_by)
         self._deliver(work, routing.addressees)
         if isinstance(message, Withdrawal):
             self._withdraw(work, message, routing)
@@ -168,7 +170,15 @@ class Planner:
             handled = Handled(identifier, self._now, "gateway", reason)
             self.writes.handled.setdefault((notice.gemeente, notice.request), handled)
 
-    def _route(self, message: CaseMessage, known: DossierRow | None, earlier: tuple[Delivery, ...]) -> Routing:
+    def _up_to(self, message: CaseMessage, known: DossierRow | None) -> UpTo:
+        """What was withdrawn for some. It may be withdrawn once more: who turned out to have it hears of it then."""
+        if known is None or isinstance(message, Withdrawal):
+            return NOBODY
+        return self._known.withdrawn.get(known.id, NOBODY)
+
+    def _route(
+        self, message: CaseMessage, known: DossierRow | None, earlier: tuple[Delivery, ...], up_to: UpTo
+    ) -> Routing:
         register = self._desk.links.register
         notices = self._book.notices(known)
         refs: dict[str, CreditorRef] = {
@@ -178,8 +188,8 @@ class Planner:
             if (creditor := register.find(ref.creditor)) is not None
         }
         if isinstance(message, Notice):
-            return route_notice(message, register, earlier, refs)
-        return route_follow_up(message, earlier, refs, register)
+            return route_notice(message, register, earlier, refs, up_to)
+        return route_follow_up(message, earlier, refs, register, up_to)
 
     def _deliver(self, work: "Work", addressees: Iterable[Addressee]) -> None:
         """A delivery for each addressee to whom the message says something new and allowed."""
@@ -209,7 +219,7 @@ class Planner:
             until=terms[0].until if isinstance(message, Extension) else thread.extended_until,
         )
         digest = view_digest(view)
-        if isinstance(message, Notice) and unchanged(addressee.key, digest, work.earlier):
+        if isinstance(message, Notice) and unchanged(addressee.key, digest, thread.notices):
             work.unchanged.setdefault(thread.principal)
             return
         withdraws = isinstance(message, Withdrawal)
@@ -263,6 +273,7 @@ class Planner:
             about = {"versie": one.versie, "schuldeiser": one.creditor, "bezorging": one.id}
             self._book.tell("bezorging-ingetrokken", message, dossier, **about)
         if message.creditors:
+            self._known.withdrawn.setdefault(dossier.id, {}).update(dict.fromkeys(concerned, dossier.versie))
             self.writes.withdrawn_for += [(dossier.id, name, dossier.versie) for name in sorted(concerned)]
         else:
             dossier.withdrawn_at = self._now

@@ -207,12 +207,15 @@ def _answers(case: Case, thread: Thread, now: int, terms: Terms) -> Iterator[Ite
         decided = case.decision_of(thread.principal)
     if decided is not None:
         yield from _decided(thread, decided, [*waiting, *unsent], now)
-    elif waiting and (case.withdrawn_at is not None or thread.is_withdrawn):
-        yield Item(now, Expire(tuple(waiting)))
-    elif waiting and thread.ends_on is not None:
-        yield Item(morning(thread.ends_on, case.id), Expire(tuple(waiting)))
-    elif waiting:
-        yield from _silence(case, thread, waiting, terms)
+        return
+    withdrawn = tuple(one for one in waiting if case.is_withdrawn(one))
+    in_force = [one for one in waiting if one not in withdrawn]
+    if withdrawn:
+        yield Item(now, Expire(withdrawn))
+    if in_force and thread.ends_on is not None:
+        yield Item(morning(thread.ends_on, case.id), Expire(tuple(in_force)))
+    elif in_force:
+        yield from _silence(case, thread, in_force, terms)
 
 
 def _must_answer(case: Case, thread: Thread) -> bool:

@@ -27,6 +27,7 @@ from gateway.core.deadlines import day_of
 from gateway.core.lifecycle import AWAITING_ANSWER, SETTLED, TOLD, State
 from gateway.core.outcome import Proof
 from gateway.core.pause import PauseTerm
+from gateway.core.withdrawn import MARK, NOBODY, UpTo, up_to
 
 Key = tuple[str, str | None]
 """(creditor id, id of the creditor it acts for): a creditor in its own right, or as an agent."""
@@ -91,24 +92,26 @@ class Delivery(Struct, frozen=True):
 class Thread:
     """Everything of one dossier to one addressee, by version and then by age.
 
-    `principal`: the creditor whose claims it is about; `notices`: kennisgevingen that were not withdrawn; `answerable`:
-    whatever asks for an answer.
+    `principal`: the creditor whose claims it is about; `withdrawn_to`: the version up to which all was withdrawn;
+    `notices`: kennisgevingen that were not withdrawn; `answerable`: whatever asks for an answer.
     """
 
-    def __init__(self, key: Key, deliveries: tuple[Delivery, ...]) -> None:
+    def __init__(self, key: Key, deliveries: tuple[Delivery, ...], withdrawn_to: int = 0) -> None:
         self.key = key
         self.principal = key[1] or key[0]
         self.deliveries = deliveries
+        self.withdrawn_to = withdrawn_to
         self._by_soort: dict[str, list[Delivery]] = {}
         for one in deliveries:
             self._by_soort.setdefault(one.soort, []).append(one)
         kennisgevingen = self._of("kennisgeving")
-        self.notices = [one for one in kennisgevingen if one.state is not State.WITHDRAWN]
+        sent = [one for one in kennisgevingen if one.state is not State.WITHDRAWN]
+        self.notices = [one for one in sent if one.versie > withdrawn_to]
         self.answerable = [*kennisgevingen, *self._of("herinnering")]
         self.is_withdrawn = bool(self._of("intrekking")) or bool(kennisgevingen and not self.notices)
         self.decided = max((one for one in self.answerable if one.decision), key=_when_decided, default=None)
         """The delivery that holds the current decision."""
-        self.told_at = min((one.handed_over_at for one in self.notices if one.handed_over_at), default=None)
+        self.told_at = min((one.handed_over_at for one in sent if one.handed_over_at), default=None)
         self.received_at = min((one.received_at for one in self.answerable if one.received_at), default=None)
         """First proof (level 2) that this addressee has a notice."""
         self._pauses: tuple[Pause, ...] | None = None
@@ -246,9 +249,9 @@ class Standing(StrEnum):
 
 class Case:
     """One dossier. `last_news_at`: when the sender last had something told to all; `marks`: (name, subject) of what the
-    clock has caused; `tasks`: (delivery id, soort) of those that are open; `under_way`: withdrawn deliveries with an
-    attempt of which the end is not known; `may_have_arrived`: those with one that was handed over, or in doubt, and
-    those that were in doubt after a restore."""
+    clock has caused, and of what was withdrawn for some; `tasks`: (delivery id, soort) of those that are open;
+    `under_way`: withdrawn deliveries with an attempt of which the end is not known; `may_have_arrived`: those with one
+    that was handed over, or in doubt, and those that were in doubt after a restore."""
 
     def __init__(
         self,
@@ -272,7 +275,7 @@ class Case:
         self.tasks = tasks
         self.under_way = under_way
         self.may_have_arrived = may_have_arrived
-        self.threads = threads_of(deliveries)
+        self.threads = threads_of(deliveries, up_to(subject for name, subject in marks if name == MARK))
         self._families: dict[str, list[Thread]] = {}
         for thread in self.threads.values():
             self._families.setdefault(thread.principal, []).append(thread)
@@ -282,6 +285,11 @@ class Case:
         """Those in their own right who have a kennisgeving, or are to get one."""
         own = [one for key, one in self.threads.items() if key[1] is None]
         return [one for one in own if one.notices and not one.is_withdrawn]
+
+    def is_withdrawn(self, one: Delivery) -> bool:
+        """Nothing is waited for on it any more."""
+        thread = self.threads[one.key]
+        return self.withdrawn_at is not None or thread.is_withdrawn or one.versie <= thread.withdrawn_to
 
     def family(self, principal: str) -> list[Thread]:
         """A creditor's own thread and those of the agents that act for it."""
@@ -305,11 +313,14 @@ def _when_decided(one: Delivery) -> tuple[int, str]:
     return one.decided_at or 0, one.id
 
 
-def threads_of(deliveries: Iterable[Delivery]) -> dict[Key, Thread]:
+def threads_of(deliveries: Iterable[Delivery], withdrawn: UpTo = NOBODY) -> dict[Key, Thread]:
     by_key: dict[Key, list[Delivery]] = {}
     for one in deliveries:
         by_key.setdefault(one.key, []).append(one)
-    return {key: Thread(key, tuple(sorted(ones, key=_by_version))) for key, ones in by_key.items()}
+    return {
+        key: Thread(key, tuple(sorted(ones, key=_by_version)), withdrawn.get(key[1] or key[0], 0))
+        for key, ones in by_key.items()
+    }
 
 
 def _by_version(one: Delivery) -> tuple[int, str]:

@@ -7,12 +7,12 @@
 | voortgang, verlenging, beeindiging | those told so far, or to be told, or those of them that it lists            |
 | intrekking                         | the same; who never heard of the notice is not told that it is withdrawn    |
 
-Who was withdrawn gets nothing more; a message that names it is refused for it alone. A late message (an earlier version
-that comes after a later one was processed) never undoes a newer one: it does not go to who has a later one of its kind,
-or a later ending.
+Who was withdrawn gets nothing more; a message that names it is refused for it alone. Who never had the notice may be
+asked anew, by a kennisgeving that is later than the withdrawal. A late message (an earlier version that comes after a
+later one was processed) never undoes a newer one: it does not go to who has a later one of its kind, or a later ending.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from msgspec import Struct
 
@@ -22,6 +22,7 @@ from gateway.core.errors import Code, Violation
 from gateway.core.lane import BLOCKS_AT_MOST
 from gateway.core.lifecycle import State
 from gateway.core.notice import CreditorRef, Ending, Extension, Notice, Progress, Withdrawal
+from gateway.core.withdrawn import NOBODY, UpTo
 
 FollowUp = Progress | Extension | Ending | Withdrawal
 Refs = Mapping[str, CreditorRef]
@@ -52,7 +53,11 @@ class Routing(Struct, frozen=True):
 
 
 def route_notice(
-    notice: Notice, register: Register, earlier: Iterable[Delivery] = (), refs: Refs | None = None
+    notice: Notice,
+    register: Register,
+    earlier: Iterable[Delivery] = (),
+    refs: Refs | None = None,
+    up_to: UpTo = NOBODY,
 ) -> Routing:
     """Every creditor of a kennisgeving once, with its agents, and who was told before; naming one twice (by id and by
     kvk) is refused."""
@@ -61,7 +66,7 @@ def route_notice(
     violations: list[Violation] = []
     refused: list[tuple[str, Code]] = []
     seen: set[str] = set()
-    withdrawn = _withdrawn(threads_of(earlier).values())
+    withdrawn = _withdrawn(notice.version, threads_of(earlier), up_to)
     for at, ref in enumerate(notice.creditors):
         creditor = register.find(ref.creditor)
         if creditor is None:
@@ -74,14 +79,15 @@ def route_notice(
             addressees += _with_agents(creditor, ref, register)
         seen.update({creditor.id} if creditor else ())
     named = {one.key for one in addressees}
-    addressees += [one for one in _told_before(earlier, refs or {}, register) if one.key not in named]
+    reached = _told_before(threads_of(earlier, up_to), refs or {}, register, withdrawn)
+    addressees += [one for one in reached if one.key not in named]
     return Routing(tuple(addressees), tuple(unknown), tuple(violations), tuple(refused))
 
 
-def _told_before(earlier: Iterable[Delivery], refs: Refs, register: Register) -> Iterable[Addressee]:
+def _told_before(
+    threads: Mapping[Key, Thread], refs: Refs, register: Register, withdrawn: Collection[str]
+) -> Iterable[Addressee]:
     """Who has a notice already, or is to get one, and is not withdrawn."""
-    threads = threads_of(earlier)
-    withdrawn = _withdrawn(threads.values())
     for key in sorted(threads, key=_in_order):
         thread = threads[key]
         creditor, ref = register.by_id.get(key[0]), refs.get(thread.principal)
@@ -93,9 +99,10 @@ def _in_order(key: Key) -> tuple[str, str]:
     return key[0], key[1] or ""
 
 
-def _withdrawn(threads: Iterable[Thread]) -> set[str]:
-    """Creditors whose notice was withdrawn."""
-    return {thread.principal for thread in threads if thread.key[1] is None and thread.is_withdrawn}
+def _withdrawn(version: int, threads: Mapping[Key, Thread], up_to: UpTo) -> set[str]:
+    """Creditors whose notice was withdrawn, or for whom all up to this version was."""
+    late = {name for name, last in up_to.items() if version <= last}
+    return late | {thread.principal for key, thread in threads.items() if key[1] is None and thread.is_withdrawn}
 
 
 def named_twice(named: Iterable[tuple[str, str]], register: Register) -> list[Violation]:
@@ -123,15 +130,17 @@ def _with_agents(creditor: Creditor, ref: CreditorRef, register: Register) -> It
             yield Addressee(agent, ref, agent_for=creditor.id)
 
 
-def route_follow_up(message: FollowUp, earlier: Iterable[Delivery], refs: Refs, register: Register) -> Routing:
+def route_follow_up(
+    message: FollowUp, earlier: Iterable[Delivery], refs: Refs, register: Register, up_to: UpTo = NOBODY
+) -> Routing:
     """Everyone told so far, or to be told, or those of them that are listed."""
-    threads = threads_of(earlier)
+    threads = threads_of(earlier, up_to)
     listed, unknown, violations = _listed(message, register)
-    withdrawn = _withdrawn(threads.values())
+    withdrawn = _withdrawn(message.version, threads, up_to)
     with_notices = [thread for thread in threads.values() if thread.notices]
     reachable = {thread.principal for thread in with_notices if _is_reachable(thread)}
     concerned = {thread.principal for thread in with_notices} if listed is None else listed
-    reached = _told_before(earlier, refs, register)
+    reached = _told_before(threads, refs, register, withdrawn)
     return Routing(
         addressees=tuple(one for one in reached if (one.agent_for or one.creditor.id) in concerned),
         unknown=unknown,

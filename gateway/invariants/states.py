@@ -4,6 +4,7 @@ from sqlalchemy import Connection, text
 
 from gateway.core.lane import SECOND
 from gateway.core.lifecycle import CLAIMABLE, TABLE, TERMINAL, Happening, State
+from gateway.core.withdrawn import MARK
 from gateway.invariants.finding import Circumstances, Finding, look, quoted
 
 MEETING = 2 * SECOND
@@ -25,8 +26,15 @@ UNION ALL SELECT delivery.id FROM delivery AS withdrawal JOIN delivery ON delive
 AND delivery.creditor = withdrawal.creditor AND delivery.versie < withdrawal.versie
 AND coalesce(delivery.agent_for, '') = coalesce(withdrawal.agent_for, '')
 JOIN attempt ON attempt.delivery_id = delivery.id
-WHERE withdrawal.soort = 'intrekking' AND started_at > withdrawal.created_at + {WAITING}"""  # noqa: S608
-"""Of what the withdrawal overtook; and of what the creditor had, which is sent again no more, for whatever reason."""
+WHERE withdrawal.soort = 'intrekking' AND started_at > withdrawal.created_at + {WAITING}
+UNION ALL SELECT delivery.id FROM milestone
+JOIN message ON message.dossier_id = milestone.dossier_id
+JOIN delivery ON delivery.dossier_id = milestone.dossier_id AND delivery.versie <= message.versie
+AND subject = message.versie || ' ' || coalesce(delivery.agent_for, delivery.creditor)
+JOIN attempt ON attempt.delivery_id = delivery.id
+WHERE name = '{MARK}' AND delivery.soort <> 'intrekking' AND started_at > milestone.at + {WAITING}"""  # noqa: S608
+"""Of what the withdrawal overtook; of what the creditor had, which is sent again no more, for whatever reason; and of
+what came, or turned out to have arrived, for a creditor that need not hear of the withdrawal."""
 _GAPS = f"""
 SELECT delivery_id FROM (
     SELECT delivery_id, "before", lag("after") OVER (PARTITION BY delivery_id ORDER BY nr) AS former FROM transition

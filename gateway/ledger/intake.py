@@ -20,7 +20,7 @@ from gateway.ledger.pause_requests import Handled, Key, Requests, handle, known_
 from gateway.ledger.pause_requests import identities as request_identities
 from gateway.ledger.schema import delivery, dossier, message, pause_request, payload, refusal, transition
 from gateway.ledger.tasks import Task, add_tasks
-from gateway.ledger.withdrawn import Named, put_withdrawn
+from gateway.ledger.withdrawn import Named, put_withdrawn, withdrawn_for_some
 
 T = TypeVar("T")
 Row = dict[str, object]
@@ -63,6 +63,8 @@ class Known(Struct):
     notices: dict[str, list[Kept]] = field(default_factory=dict)
     """Processed kennisgevingen, by version."""
     held: dict[str, list[Kept]] = field(default_factory=dict)
+    withdrawn: dict[str, dict[str, int]] = field(default_factory=dict)
+    """dossier id → creditor → version up to which all was withdrawn for it"""
     requests: Requests = field(default_factory=Requests)
     gap: Gap | None = None
     """What a restore left unknown, where a message waits that was there before it."""
@@ -165,7 +167,10 @@ def _read_history(connection: Connection, known: Known, ids: Sequence[str]) -> N
         .where(among(message.c.dossier_id, ids))
         .order_by(message.c.versie)
     )
+    withdrawn = set()
     for row in messages:
+        if row.soort == "intrekking":
+            withdrawn.add(row.dossier_id)
         known.versions.setdefault(row.dossier_id, {})[row.versie] = row.hash
         if row.sealed is None:
             continue
@@ -179,6 +184,8 @@ def _read_history(connection: Connection, known: Known, ids: Sequence[str]) -> N
     )
     for row in deliveries:
         known.earlier.setdefault(row.dossier_id, []).append(delivery_of(row))
+    if withdrawn:
+        known.withdrawn = withdrawn_for_some(connection, withdrawn)
 
 
 def _write(connection: Connection, writes: Writes) -> None:

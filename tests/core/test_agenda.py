@@ -133,6 +133,25 @@ def test_nobody_waits_for_an_answer_after_a_withdrawal_or_an_ending() -> None:
     assert "Remind" not in names(review(ended, due, TERMS).due)
 
 
+def test_nothing_comes_of_what_was_withdrawn_and_turned_out_to_have_arrived() -> None:
+    marks = frozenset({("ingetrokken", "2 x")})
+    late = at("2027-01-20T12:00")
+    assert names(review(case(received(), marks=marks), late, TERMS).due) == ["Expire"]
+    moved = decided("overgedragen", transferred_to="incasso")
+    assert names(review(case(moved, marks=marks), late, TERMS).due) == []
+    unsent = notice(id="d3", versie=3, **OPEN)
+    found = [one.act for one in review(case(received(), unsent, marks=marks), late, TERMS).due]
+    assert [act for act in found if not isinstance(act, agenda.Tell | agenda.Ask)] == [agenda.Expire((received(),))]
+
+
+def test_who_is_asked_anew_after_a_withdrawal_is_reminded_of_that() -> None:
+    anew = notice(id="d3", versie=3)
+    found = review(case(received(), anew, marks=frozenset({("ingetrokken", "2 x")})), at("2026-12-08T09:00"), TERMS)
+    acts = [one.act for one in found.due]
+    assert agenda.Expire((received(),)) in acts
+    assert [act for act in acts if isinstance(act, agenda.Remind)] == [agenda.Remind(anew)]
+
+
 def test_an_agent_is_told_for_its_information_until_it_has_the_claim() -> None:
     agent = notice(id="a1", creditor="incasso", agent_for="x")
     quiet = review(case(decided("pauze_ingesteld"), agent), TOLD + 2 * HOUR, TERMS).due

@@ -164,11 +164,11 @@ def test_an_ending_cuts_the_pause_off_on_the_day_before() -> None:
 
 
 def test_a_later_message_that_reaches_beyond_an_ending_takes_it_back() -> None:
-    ending = later("beeindiging", 2, "2027-02-28")
-    again = later("verlenging", 3, "2027-07-22")
+    ending = later("beeindiging", 3, "2027-02-28")
+    again = later("verlenging", 4, "2027-07-22")
     assert dates(pause(notice(), ending, again))[0] == "2027-07-22"
-    earlier = later("verlenging", 1, "2027-07-22")
-    assert dates(pause(notice(versie=0), ending, earlier))[0] == "2027-02-28"
+    earlier = later("verlenging", 2, "2027-07-22")
+    assert dates(pause(notice(), ending, earlier))[0] == "2027-02-28"
 
 
 def test_the_story_is_the_same_in_whatever_order_it_is_told() -> None:
@@ -240,3 +240,27 @@ def test_the_latest_decision_stands_and_an_agents_only_while_the_creditor_is_sil
 def test_a_creditor_stands_in_one_place(deliveries: tuple[Delivery, ...], standing: Standing) -> None:
     case = Case("c", deliveries)
     assert standing_of(case.threads["x", None], case.decision_of("x")) is standing
+
+
+@pytest.mark.parametrize(
+    ("marks", "standing"),
+    [
+        (["1 x"], Standing.WITHDRAWN),
+        (["3 x", "2 y"], Standing.WITHDRAWN),
+        (["10 x", "2 x"], Standing.WITHDRAWN),
+        (["0 x"], Standing.PAUSED),
+        (["3 y"], Standing.PAUSED),
+    ],
+)
+def test_a_creditor_is_withdrawn_though_it_need_not_hear_of_it(marks: list[str], standing: Standing) -> None:
+    agent = received(id="a", creditor="incasso", agent_for="x")
+    case = Case("c", (received(), agent), marks=frozenset(("ingetrokken", mark) for mark in marks))
+    assert {standing_of(thread, thread.decided) for thread in case.threads.values()} == {standing}
+    assert len(case.creditors) == (standing is Standing.PAUSED)
+
+
+def test_who_is_asked_anew_after_a_withdrawal_is_not_withdrawn() -> None:
+    anew = notice(id="d4", versie=4, terms=terms(GENERAL, asked=Term(6, "maanden")))
+    case = Case("c", (received(), anew), marks=frozenset({("ingetrokken", "3 x")}))
+    assert case.threads["x", None].notices == [anew]
+    assert [case.is_withdrawn(one) for one in case.deliveries] == [True, False]

@@ -130,6 +130,36 @@ def test_who_was_withdrawn_hears_no_more_and_is_refused_where_it_is_named() -> N
     )
 
 
+def test_what_comes_late_is_refused_for_who_was_withdrawn_meanwhile_and_a_later_kennisgeving_asks_anew() -> None:
+    def told_with(version: int) -> tuple[list[Key], tuple[tuple[str, Code], ...]]:
+        asked = msgspec.structs.replace(notice("bank", "energie", "zorg"), version=version)
+        before = [earlier("energie", State.FAILED)]
+        routing = route_notice(asked, REGISTER, before, {"energie": CreditorRef("energie")}, {"energie": 3, "bank": 3})
+        return [one.key for one in routing.addressees], routing.refused
+
+    refused = (("bank", Code.AFTER_WITHDRAWAL), ("energie", Code.AFTER_WITHDRAWAL))
+    assert told_with(2) == told_with(3) == ([ZORG], refused)
+    assert told_with(4) == ([("bank", None), ("incasso", "bank"), ("energie", None), ZORG], ())
+
+
+def test_who_turned_out_to_have_what_was_withdrawn_hears_no_more_until_it_is_asked_anew() -> None:
+    refs = {name: CreditorRef(name) for name in REGISTER.by_id}
+    arrived, agents, anew = earlier("bank"), earlier("incasso", agent_for="bank"), earlier("bank", versie=4)
+
+    def told_with(version: int, *names: str, before: tuple[Delivery, ...] = (arrived, agents)) -> tuple[object, ...]:
+        message = msgspec.structs.replace(progress(*names), version=version)
+        routing = route_follow_up(message, before, refs, REGISTER, {"bank": 3})
+        return [one.key for one in routing.addressees], routing.refused, routing.not_told
+
+    assert told_with(5) == ([], (), ())
+    assert told_with(5, "bank") == ([], (("bank", Code.AFTER_WITHDRAWAL),), ())
+    assert told_with(5, before=(arrived, agents, anew)) == ([("bank", None)], (), ())
+    assert told_with(2, before=(arrived, agents, anew)) == ([], (), ())
+    corrected = msgspec.structs.replace(notice("zorg"), version=4)
+    routing = route_notice(corrected, REGISTER, (arrived, agents), refs, {"bank": 3})
+    assert [one.key for one in routing.addressees] == [ZORG]
+
+
 def test_a_later_kennisgeving_also_goes_to_who_was_told_before_and_is_not_named() -> None:
     refs = {name: CreditorRef(name) for name in REGISTER.by_id}
     before = earlier("energie"), earlier("incasso", agent_for="bank"), earlier("bank", State.FAILED)

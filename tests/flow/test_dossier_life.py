@@ -34,6 +34,12 @@ CREDITORS = [
 PREMIUM_CLAIM = {"schuldeiser": "zorg", "klantnummer": "Z-1", "vorderingen": [{"soort": "zorgpremie"}]}
 
 
+def _corrected(version: int, *creditors: str) -> dict[str, Any]:
+    event = notice("SHV-1", version, *creditors)
+    event["data"]["hulpvrager"] |= {"achternaam": "Verbeterd"}
+    return event
+
+
 @pytest.fixture
 async def calendar(ledger_url: str) -> AsyncIterator[Calendar]:
     async with open_calendar(ledger_url, creditors=CREDITORS) as made:
@@ -216,6 +222,59 @@ async def test_a_withdrawal_for_some_leaves_the_others(calendar: Calendar) -> No
     named = [data for name, data in await calendar.told() if name == "bericht-geaccepteerd"][-1]
     assert named["geweigerdVoor"] == [{"schuldeiser": "winkel", "code": "na_intrekking"}]
     assert [one["schuldeiser"] for one in named["schuldeisers"]] == ["zorg"]
+
+
+@pytest.mark.parametrize("failed_before", [False, True])
+async def test_a_kennisgeving_that_comes_after_a_later_withdrawal_is_refused_for_who_that_named(
+    calendar: Calendar, failed_before: bool
+) -> None:
+    await calendar.send(notice("SHV-1", 1, *(["winkel"] if failed_before else []), "energie"))
+    await calendar.hand_over("winkel", outcome=RefusedForGood(Evidence("404")))
+    await calendar.send(withdrawal(3, "winkel"))
+    await calendar.go_to("2026-11-23T12:00")
+    before = await calendar.states("winkel")
+    await calendar.desk.told()
+    await calendar.send(_corrected(2, "winkel", "zorg"))
+    ((_, data),) = await calendar.told("bericht-geaccepteerd")
+    assert data["geweigerdVoor"] == [{"schuldeiser": "winkel", "code": "na_intrekking"}]
+    assert "winkel" not in {one["schuldeiser"] for one in data["schuldeisers"]}
+    assert await calendar.states("winkel") == before
+    await calendar.send(notice("SHV-1", 4, "winkel"))
+    assert await calendar.hand_over("winkel") == ["kennisgeving"]
+
+
+async def test_what_comes_late_in_the_batch_of_the_withdrawal_is_refused_too(calendar: Calendar) -> None:
+    await calendar.send(notice("SHV-1", 1, "energie"))
+    await calendar.send(progress("SHV-1", 3))
+    await calendar.go_to("2026-11-23T12:00")
+    await calendar.send(withdrawal(4, "winkel"), notice("SHV-1", 2, "winkel"))
+    assert await calendar.states("winkel") == []
+
+
+@pytest.mark.parametrize("answer", [{"soort": "ontvangen"}, {"soort": "overgedragen", "naar": "deurwaarder"}])
+async def test_nothing_follows_what_was_withdrawn_and_turns_out_to_have_arrived(
+    calendar: Calendar, answer: dict[str, str]
+) -> None:
+    await calendar.send(notice("SHV-1", 1, "winkel", "energie"))
+    await calendar.hand_over("winkel", outcome=RefusedForGood(Evidence("404")))
+    await calendar.send(withdrawal(2, "winkel"))
+    assert await calendar.answer("winkel", **answer) == "recorded"
+    await calendar.go_to("2027-01-20")
+    await calendar.send(progress("SHV-1", 3), notice("SHV-1", 4, "zorg"))
+    assert await calendar.hand_over("winkel", "deurwaarder") == []
+    await calendar.send(withdrawal(5, "winkel"))
+    assert await calendar.hand_over("winkel") == ["intrekking"]  # it has the notice: it may be told
+
+
+async def test_what_is_asked_anew_after_a_withdrawal_is_told_also_where_it_says_the_same(calendar: Calendar) -> None:
+    await calendar.send(notice("SHV-1", 1, "winkel", "energie"))
+    await calendar.hand_over("winkel", outcome=RefusedForGood(Evidence("404")))
+    await calendar.send(withdrawal(2, "winkel"))
+    await calendar.answer("winkel", "ontvangen")
+    await calendar.send(notice("SHV-1", 3, "winkel"))
+    assert await calendar.hand_over("winkel") == ["kennisgeving"]
+    await calendar.go_to("2026-12-09")
+    assert await calendar.hand_over("winkel") == ["herinnering"]
 
 
 async def test_a_withdrawal_that_overtakes_its_notice_waits_for_it(calendar: Calendar) -> None:

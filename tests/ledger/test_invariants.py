@@ -48,6 +48,11 @@ BREACHES = {
         "I9",
         "UPDATE dossier SET withdrawn_at = (SELECT min(started_at) FROM attempt) - 61000000",
     ),
+    "an attempt on what was withdrawn for its creditor": (
+        "I9",
+        "INSERT INTO milestone (dossier_id, name, subject, at) "
+        "SELECT id, 'ingetrokken', '2 energie', 1 FROM dossier WHERE kenmerk = 'SHV-1'",
+    ),
     "a step that the table does not know": ("I10", "UPDATE transition SET \"before\" = 'geweigerd'"),
     "a step from nowhere": (
         "I10",
