@@ -131,10 +131,13 @@ def test_while_it_rests_nothing_starts_however_wide_it_is() -> None:
 
 def test_a_failure_alone_changes_nothing_that_the_ledger_keeps_and_the_last_of_many_does() -> None:
     one, failure = line(), Transient(Evidence("503"))
-    changed = [one.learn(failure, NOW, Policy()) for _ in range(START)]
+    changed = []
+    for _ in range(START):
+        one.learn(failure, NOW, Policy())
+        changed.append(one.rest != one.on_record)
     assert changed == [False] * (START - 1) + [True]
     assert one.rest.dead_until == one.rests_until(NOW) > NOW
-    assert one.learn(HandedOver(Evidence("200")), one.rests_until(NOW), Policy())
+    one.learn(HandedOver(Evidence("200")), one.rests_until(NOW), Policy())
     assert one.rest.dead_until == 0
 
 
@@ -205,8 +208,19 @@ def test_what_came_after_a_lane_was_revived_is_new_by_a_clock_that_was_set_back_
     assert (one.is_fresh(earlier + 1), one.is_fresh(earlier - 1)) == (True, False)
 
 
+def test_what_a_clock_that_is_set_back_takes_along_differs_from_what_is_on_record() -> None:
+    asked = Rest(held_until=NOW + 30 * SECOND)
+    one = line()
+    one.stand_as(asked, NOW, Policy())
+    one.learn(HandedOver(Evidence("200")), NOW + 60 * SECOND, Policy())  # a rest that is over is no other rest
+    assert one.rest == one.on_record == asked
+    one.learn(HandedOver(Evidence("200")), NOW, Policy())
+    assert one.rest.held_until == NOW - 30 * SECOND < one.on_record.held_until
+
+
 def test_a_rest_that_no_clock_of_ours_can_have_meant_is_not_taken_over() -> None:
     beyond = NOW + 10 * 365 * 86_400 * SECOND
-    one = line()
-    one.stand_as(Rest(beyond, 1, beyond, beyond), NOW, Policy())
+    one, meant = line(), Rest(beyond, 1, beyond, beyond)
+    one.stand_as(meant, NOW, Policy())
     assert one.rest == Rest(NOW + 86_400 * SECOND, 1, NOW + 5 * SECOND, NOW)
+    assert one.on_record == meant

@@ -24,6 +24,7 @@ class Pool:
         self._is_relay = is_relay
         self._turn = asyncio.Semaphore(size)
         self._idle: list[tuple[aiosmtplib.SMTP, float]] = []
+        self._is_closed = False
 
     async def deliver(self, envelope: wire.Envelope, mail: bytes, deadline: float) -> Outcome:
         """One attempt, until `deadline` (the loop's clock), of which half may go into waiting for a connection.
@@ -41,6 +42,8 @@ class Pool:
             self._turn.release()
 
     async def aclose(self) -> None:
+        """For good: the connection of an attempt under way ends with it, and who asks for one later gets none."""
+        self._is_closed = True
         while self._idle:
             self._idle.pop()[0].close()
 
@@ -54,7 +57,7 @@ class Pool:
         try:
             return await transaction.run(envelope, mail, is_relay=self._is_relay)
         finally:
-            if transaction.is_over and client.is_connected:
+            if transaction.is_over and client.is_connected and not self._is_closed:
                 self._idle.append((client, _time()))
             else:
                 client.close()
@@ -64,7 +67,12 @@ class Pool:
             client, since = self._idle.pop()
             if await _works(client, since):
                 return client
-        return await self._dial()
+        if not self._is_closed:
+            client = await self._dial()
+            if not self._is_closed:
+                return client
+            client.close()
+        raise ConnectionAbortedError("de verbinding is gesloten")
 
 
 async def introduce(client: aiosmtplib.SMTP) -> None:

@@ -1,7 +1,8 @@
 """A lane at work: one creditor on one channel, with a window, a rate and a hold of its own. Instants are epoch µs.
 
 All that a lane remembers is so many seconds from when it was noted, by a clock that may be set. One that is set back
-takes along what was noted by it, so that no lane rests for the size of the step.
+takes along what was noted by it, so that no lane rests for the size of the step; what the ledger has of it is then
+written anew with the next attempt.
 """
 
 from collections import deque
@@ -44,6 +45,8 @@ class Line(Generic[T]):
         self.held_until = 0
         self.asked_until = 0
         """Until when the peer itself asked to be left alone: part of `held_until`, and known to the ledger."""
+        self.on_record = self.rest
+        """`rest` as the ledger has it."""
         self.claimed = 0
         self.active = 0
         self.is_ours_to_mend = False
@@ -83,19 +86,18 @@ class Line(Generic[T]):
         """As whoever owned the lane before left it, and no longer than that can have been meant: its clock may have
         been wrong."""
         self._follow_clock(now)
+        self.on_record = rest
         dead_until = min(rest.dead_until, now + int(dead_for(rest.deaths, policy) * SECOND))
         self.window = replace(rest.window, dead_until=dead_until, fresh_since=min(rest.fresh_since, now))
         self.asked_until = min(rest.held_until, now + int(HINT_AT_MOST * SECOND))
         self.held_until = max(self.held_until, self.asked_until)
 
-    def learn(self, outcome: Outcome, now: int, policy: Policy) -> bool:
-        """What an attempt says of its lane: a wider or narrower window, death, or life; whether `rest` changed."""
+    def learn(self, outcome: Outcome, now: int, policy: Policy) -> None:
+        """What an attempt says of its lane: a wider or narrower window, death, or life."""
         self._follow_clock(now)
-        deaths, asked = self.window.deaths, asked_to_wait_until(outcome, now)
         self.is_ours_to_mend &= isinstance(outcome, OwnFault | Deferred)
         self.window = after(self.window, sign_of(outcome), now, self.most, policy)
-        self.asked_until = max(self.asked_until, asked)
-        return self.window.deaths != deaths or asked > 0
+        self.asked_until = max(self.asked_until, asked_to_wait_until(outcome, now))
 
     def hold_after(self, outcome: Outcome, now: int) -> None:
         """Rest for as long as what has ended so asks."""

@@ -61,8 +61,6 @@ class Settling:
         self._wake = wake
         self._on_events = on_events
         self._on_agenda = on_agenda
-        self._rests_changed: set[Lane] = set()
-        """Lanes whose rest is other than the ledger has it."""
         # nobody waits for an outcome to be written, so the first waits for those that come with it
         self._settling = Batches(
             "afrekenen", self._settle, spoiled=self._leave_to_lease, more_coming=is_sending, on_batch=on_batch
@@ -106,9 +104,7 @@ class Settling:
     def _learn(self, lane: Lane, outcome: Outcome) -> None:
         line, at = self._in_hand.line(lane), self._clock.micros()
         deaths = line.window.deaths
-        if not line.learn(outcome, at, self._policy):
-            return
-        self._rests_changed.add(lane)
+        line.learn(outcome, at, self._policy)
         if line.window.deaths > deaths:
             seconds = (line.window.dead_until - at) / SECOND
             log.warning("lane_dead", schuldeiser=lane[0], kanaal=lane[1], seconden=seconds)
@@ -129,10 +125,11 @@ class Settling:
         def late_one(result: Result, subject: Subject) -> Record | None:
             return self._results.late(by_claim[result.id, result.fence], subject)
 
-        rests = self._rests()
+        rests = self._rests({ended.claimed.lane for ended in batch})
         results = [self._results.result(ended) for ended in batch]
         released = await self._ledger.run(settle, results, settle_one, rests, late_one)
-        self._rests_changed -= {lane for lane, one in rests.items() if one.rest == self._in_hand.line(lane).rest}
+        for lane, written in rests.items():
+            self._in_hand.line(lane).on_record = written.rest
         self._wake(released, 0)
         self._on_events()
         if any(result.has_answer for result in results) or any(one.reviews for one in decisions.values()):
@@ -143,10 +140,14 @@ class Settling:
             if decision is not None:
                 self._follow(ended, decision)
 
-    def _rests(self) -> dict[Lane, Owned]:
-        """How the lanes stand that changed, where that is for us to say."""
-        mine = [lane for lane in self._rests_changed if self._tenure.is_mine(lane)]
-        return {lane: Owned(self._tenure.fence(lane) or 0, self._in_hand.line(lane).rest) for lane in mine}
+    def _rests(self, lanes: Iterable[Lane]) -> dict[Lane, Owned]:
+        """How those of them stand that the ledger has otherwise, where that is for us to say."""
+        lines = {lane: self._in_hand.line(lane) for lane in lanes if self._tenure.is_mine(lane)}
+        return {
+            lane: Owned(self._tenure.fence(lane) or 0, line.rest)
+            for lane, line in lines.items()
+            if line.rest != line.on_record
+        }
 
     def _leave_to_lease(self, ended: Ended) -> None:
         self._in_hand.forget(ended.claimed)

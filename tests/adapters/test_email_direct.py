@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 
 from adapters.email.adapter import Email, EmailLink
 from adapters.email.direct import DirectRoute, Names
-from gateway.conformance import CANARIES, LOOPBACK, draft, parcel, surroundings
+from gateway.conformance import CANARIES, LOOPBACK, Conformance, draft, parcel, surroundings
 from gateway.contract import (
     Draft,
     Endpoint,
@@ -78,6 +79,38 @@ class Zone(asyncio.DatagramProtocol):
 MX = {("creditor.example.", "MX"): ["10 localhost."]}
 
 
+@asynccontextmanager
+async def names_of(
+    records: dict[tuple[str, str], list[str]], *, is_validated: bool = True, fault: Fault | None = None
+) -> AsyncIterator[Names]:
+    """As asked of a name server with these records."""
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(
+        lambda: Zone(records, is_validated=is_validated, fault=fault), local_addr=("127.0.0.1", 0)
+    )
+    resolver = dns.asyncresolver.Resolver(configure=False)
+    resolver.nameservers = ["127.0.0.1"]
+    resolver.lifetime = 0.3
+    resolver.port = transport.get_extra_info("sockname")[1]
+    try:
+        yield Names(resolver)
+    finally:
+        transport.close()
+
+
+class Direct(Email):
+    """Without a relay; exchangers are found by `names`, and listen at `port`."""
+
+    def __init__(self, names: Names, port: int) -> None:
+        super().__init__(surroundings({"afzender": SENDER}))
+        self._names = names
+        self._port = port
+
+    def link(self, endpoint: Endpoint) -> EmailLink:
+        route = DirectRoute(self.settings, endpoint, self._names, self._port)
+        return EmailLink(self, endpoint, route, owns_route=True)
+
+
 class Street:
     """A gateway without a relay, a creditor's exchanger on localhost, and the names in between."""
 
@@ -85,7 +118,6 @@ class Street:
         self.exchanger = exchanger
         table = exchanger.add("x", "not", domain="creditor.example")
         self.endpoint = Endpoint("x", "X", table, 8, LOOPBACK, f"file:{ca}")
-        self.channel = Email(surroundings({"afzender": SENDER}))
         self.port = exchanger.port
 
     async def send(
@@ -96,21 +128,12 @@ class Street:
         is_validated: bool = True,
         fault: Fault | None = None,
     ) -> Outcome:
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(
-            lambda: Zone(records, is_validated=is_validated, fault=fault), local_addr=("127.0.0.1", 0)
-        )
-        resolver = dns.asyncresolver.Resolver(configure=False)
-        resolver.nameservers = ["127.0.0.1"]
-        resolver.lifetime = 0.3
-        resolver.port = transport.get_extra_info("sockname")[1]
-        route = DirectRoute(self.channel.settings, self.endpoint, Names(resolver), self.port)
-        link = EmailLink(self.channel, self.endpoint, route, owns_route=True)
-        try:
-            return await link.send(parcel(link, self.endpoint, message))
-        finally:
-            await link.aclose()
-            transport.close()
+        async with names_of(records, is_validated=is_validated, fault=fault) as names:
+            link = Direct(names, self.port).link(self.endpoint)
+            try:
+                return await link.send(parcel(link, self.endpoint, message))
+            finally:
+                await link.aclose()
 
 
 @pytest_asyncio.fixture
@@ -240,3 +263,44 @@ async def test_an_exchanger_outside_its_networks_is_not_dialled(street: Street) 
     street.endpoint = msgspec.structs.replace(street.endpoint, networks=())
     assert isinstance(await street.send(MX, draft()), OwnFault)
     assert street.exchanger.connections_made == 0
+
+
+# -- closing
+
+
+@pytest.mark.asyncio
+class TestClosing:
+    """A link that has connections of its own closes them as every other does."""
+
+    test_closing = Conformance.test_closing_closes_every_connection
+    test_closing_in_the_middle = Conformance.test_closing_in_the_middle_of_an_attempt_closes_every_connection
+
+    @pytest_asyncio.fixture
+    async def channel(self, street: Street) -> AsyncIterator[Direct]:
+        async with names_of(MX) as names:
+            yield Direct(names, street.port)
+
+    @pytest.fixture
+    def endpoint(self, street: Street) -> Endpoint:
+        return street.endpoint
+
+    @pytest.fixture
+    def peer(self, street: Street) -> MailCreditor:
+        return street.exchanger
+
+    async def test_an_attempt_under_way_ends_well_and_the_next_is_not_made(
+        self, channel: Direct, endpoint: Endpoint, peer: MailCreditor
+    ) -> None:
+        link = channel.link(endpoint)
+        sent = parcel(link, endpoint, draft())
+        async with asyncio.timeout(5):
+            async with peer.keeps_reply():
+                under_way = asyncio.create_task(link.send(sent))
+                while not peer.received(sent.delivery):
+                    await asyncio.sleep(0.01)
+                await link.aclose()
+            assert isinstance(await under_way, HandedOver)
+            assert isinstance(await link.send(sent), Transient)
+            while peer.connections_open:
+                await asyncio.sleep(0.01)
+        assert peer.connections_made == 1

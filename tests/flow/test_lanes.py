@@ -106,6 +106,28 @@ async def test_a_clock_that_is_set_back_holds_up_no_lane(
         await town.hand_over(within=3.0)
 
 
+async def test_what_a_creditor_asked_for_by_a_clock_that_was_ahead_does_not_come_back_with_a_restart(
+    ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path, ledger_url, [neighbour("energie")], tempo=CALM) as town:
+        window = town.webhooks["energie"]
+        set_back(town, monkeypatch, -200)
+        async with window.answers_with(503, {"Retry-After": "1"}):
+            await town.send(notice("SHV-1", 1, "energie"))
+            await town.try_out("energie")
+        set_back(town, monkeypatch, 0)
+        await sent_and_taken(town, "SHV-2")
+        await town.stop()
+        await town.start()
+        await sent_and_taken(town, "SHV-3")
+
+
+async def sent_and_taken(town: Town, dossier: str) -> None:
+    await town.send(notice(dossier, 1, "energie"))
+    (new,) = (await town.deliveries())[-1:]
+    assert await town.until(lambda: has(town.webhooks["energie"], new.id), within=4.0)
+
+
 def set_back(town: Town, monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
     """The wall clock of its gateway, and no other."""
     monkeypatch.setattr(town.gateway.clock, "micros", lambda: Clock().micros() - seconds * SECOND)
