@@ -1,13 +1,13 @@
 """F10 in figures: what sick creditors cost the others, as the time from the sender to a healthy creditor.
 
 For each way to be sick, a block of hand-overs in sick weather has as many in well weather before it and after it, under
-the same load: the same messages go to the sick creditors in all three. It is held against the quicker of those two; a
-block before the first of all is not counted, as a gateway is slow that has just begun to live. What sickness costs the
-others is in every such pair of a sick block and a well one. Whoever else uses the machine makes one block slower or the
-other, as it happens; on two cores that others share this is often more than a fifth. So a pair that differs too much is
-measured again, and it is red when `TRIES` pairs in a row differ too much: nothing is averaged away, and what comes in
-some pairs only is not seen. Mail comes after the others: each takes the time to set a letter, and what the others wait
-would not be seen in that.
+the same load: the same messages go to the sick creditors in all three. It is held against the slower of those two: how
+much they differ says nothing of the sick. A block before the first of all is not counted, as a gateway is slow that has
+just begun to live. What sickness costs the others is in every such pair of a sick block and a well one. Whoever else
+uses the machine makes one block slower or the other, as it happens; on two cores that others share this is often more
+than a fifth. So a pair that differs too much is measured again, and it is red when `TRIES` pairs in a row differ too
+much: nothing is averaged away, and what comes in some pairs only is not seen. Mail comes after the others: each takes
+the time to set a letter, and what the others wait would not be seen in that.
 
 In a pair four are sick: two hostile webhooks, one behind a bad line, and a channel that ails in one of AILMENTS, whose
 creditors are not among the healthy ones then.
@@ -142,7 +142,7 @@ async def _measure(scene: Scene, pair: Pair) -> Mapping[str, Cost]:
     line.cut()
     await scene.handed_over(*pair.sick)
     after = await _hand_overs(scene, pair)
-    return {what: Cost(min(p95(before[what]), p95(after[what])), p95(sick[what])) for what in sick}
+    return {what: Cost(max(p95(before[what]), p95(after[what])), p95(sick[what])) for what in sick}
 
 
 def p95(seconds: Sequence[float]) -> float:
