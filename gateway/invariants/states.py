@@ -9,7 +9,8 @@ from gateway.invariants.finding import Circumstances, Finding, look, quoted
 
 MEETING = 2 * SECOND
 """µs. An attempt and a withdrawal that meet both name an instant before their commit; the lock has put them in order,
-and where the attempt came first the withdrawal found the delivery busy."""
+and where the attempt came first the withdrawal found the delivery busy, or given back before the attempt had begun,
+which has no outcome then."""
 WAITING = 60 * SECOND
 """µs. A withdrawal waits at most so long for whoever holds what it withdraws, between the instant it names and its
 commit."""
@@ -18,7 +19,7 @@ _CLAIMABLE = quoted(CLAIMABLE)
 _AFTER_WITHDRAWAL = f"""
 SELECT attempt.delivery_id FROM transition JOIN attempt ON attempt.delivery_id = transition.delivery_id
 WHERE "after" = 'ingetrokken' AND "before" <> 'ingetrokken'
-AND started_at > at + CASE WHEN "before" = 'bezig' THEN {MEETING} ELSE 0 END
+AND started_at > at + CASE WHEN "before" = 'bezig' OR outcome IS NULL THEN {MEETING} ELSE 0 END
 UNION ALL SELECT delivery.id FROM attempt JOIN delivery ON delivery.id = attempt.delivery_id
 JOIN dossier ON dossier.id = delivery.dossier_id
 WHERE delivery.soort <> 'intrekking' AND started_at > withdrawn_at + {WAITING}

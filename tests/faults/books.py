@@ -60,8 +60,7 @@ class Witness(Struct, frozen=True):
     """What is known outside the ledger. `addressed`: message id → the creditors of its dossier; `events`: those that
     the sender got, by id; `heard`: when it first did (epoch µs); `altered`: those that came again with other content;
     `secrets`: what may stand in no log, and `names`: of files at the creditors, where it may not stand either;
-    `repeated`: messages that were sent more than once; `parked`: messages left in queues; `commits_lost`: how many of
-    which the answer never came."""
+    `parked`: messages left in queues; `commits_lost`: how many of which the answer never came."""
 
     confirmed: AbstractSet[str]
     addressed: Mapping[str, AbstractSet[str]]
@@ -74,7 +73,6 @@ class Witness(Struct, frozen=True):
     secrets: frozenset[bytes]
     names: Sequence[str] = ()
     altered: AbstractSet[str] = frozenset()
-    repeated: AbstractSet[str] = frozenset()
     parked: int = 0
     commits_lost: int = 0
     still: float = 0.0

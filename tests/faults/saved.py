@@ -36,7 +36,6 @@ class Round(Struct, frozen=True):
     began: int
     addressed: dict[str, list[str]]
     counted_out: list[str]
-    repeated: frozenset[str]
     parked: int
     commits_lost: int
     still: float
@@ -69,7 +68,6 @@ def read(directory: Path) -> tuple[Round, Witness]:
         secrets=frozenset(word.encode() for word in what.secrets),
         names=what.names,
         altered=what.altered,
-        repeated=what.repeated,
         parked=what.parked,
         commits_lost=what.commits_lost,
         still=what.still,

@@ -43,13 +43,13 @@ def _nothing_lost(books: Books, witness: Witness) -> tuple[int, Iterable[str]]:
     accepted = set(known)
     lost = [id_ for id_ in witness.confirmed if id_ not in accepted and id_ not in books.refusals]
     doubled = [id_ for id_ in accepted if known.count(id_) > 1]
-    both = (accepted & books.refusals) - (witness.repeated & _too_early(witness))
+    both = (accepted & books.refusals) - _too_early(witness)
     return len(witness.confirmed), [*lost, *doubled, *both]
 
 
 def _too_early(witness: Witness) -> AbstractSet[str]:
-    """Messages that were refused for no more than that their dossier was unknown: when one comes again later it may be
-    accepted."""
+    """Messages that were refused for no more than that their dossier was unknown: when one comes again later, from its
+    sender or from a broker that never got the acknowledgement, it may be accepted."""
     codes: defaultdict[str, set[str]] = defaultdict(set)
     for event in witness.events.values():
         if event["type"].split(".")[2] == "bericht-geweigerd" and event["data"]["bericht"]:

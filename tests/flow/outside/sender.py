@@ -3,7 +3,6 @@
 import asyncio
 import json
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -39,8 +38,7 @@ async def connect(url: str) -> aio_pika.Connection:
 
 
 class Sender:
-    """Keeps what it was told: `confirmed` messages by id, `events` by id, and ids that came again `altered`; and how
-    often it `sent` each message."""
+    """Keeps what it was told: `confirmed` messages by id, `events` by id, and ids that came again `altered`."""
 
     def __init__(self, url: str, log: Path) -> None:
         self._url = url
@@ -49,7 +47,6 @@ class Sender:
         self._broker: aio_pika.abc.AbstractConnection | None = None
         self._channel: aio_pika.abc.AbstractChannel | None = None
         self.confirmed: dict[str, Message] = {}
-        self.sent = Counter[str]()
         self.events: dict[str, Event] = {}
         self.altered: set[str] = set()
 
@@ -64,7 +61,6 @@ class Sender:
         while message.id not in self.confirmed:
             try:
                 exchange = await self._connected()
-                self.sent[message.id] += 1
                 await exchange.publish(_properties(message), message.routing_key, mandatory=True, timeout=10)
             except BROKER_AWAY:
                 await asyncio.sleep(PATIENCE)
